@@ -79,6 +79,26 @@ def test_a_single_point_is_not_a_learning_curve(tmp_path):
     assert curves([run for run in runs if run.record.model != "maf"]) is None
 
 
+def test_names_of_learning_curves_have_the_marks_of_their_kinds_and_cover_no_line(tmp_path):
+    write(tmp_path, "glow", "flow", details={"dequantisation": "uniform"})
+    write(tmp_path, "vae", "vae", "lower bound")
+    write(tmp_path, "ffjord", "continuous flow", "estimate")
+    write(tmp_path, "pixelcnn", "autoregressive")
+    write(tmp_path, "maf", "flow")
+    write(tmp_path, "maf", "flow", details={"dequantisation": "uniform"}, key="-noisy")
+    figure = curves(runs_in(tmp_path))
+    figure.draw_without_rendering()
+    (panel,) = figure.axes
+    lines = {line.get_label(): line.get_linestyle() for line in panel.lines}
+    assert {*lines} == {"glow †", "vae ≤", "ffjord ≈", "pixelcnn", "maf", "maf †"}
+    assert figure.get_supxlabel() == "behind a name: † dequantised, ≤ bound, ≈ estimate"
+    renderer = figure.canvas.get_renderer()
+    assert panel.get_legend().get_window_extent(renderer).x0 >= panel.get_window_extent(renderer).x1
+    assert panel.get_legend().get_window_extent(renderer).x1 <= figure.bbox.x1
+    exact = [run for run in runs_in(tmp_path) if run.record.model == "pixelcnn"]
+    assert curves(exact).get_supxlabel() == "", "without a mark there is nothing to explain"
+
+
 def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.comparison.figures.tiles.PANELS", 3)
     monkeypatch.setattr("zoo.comparison.figures.lines.LINES", 4)

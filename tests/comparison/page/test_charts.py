@@ -226,6 +226,23 @@ def test_the_ends_of_curves_are_ranked_within_their_kind_of_likelihood(browser: 
     tab.close()
 
 
+def test_names_beside_likelihoods_have_the_marks_of_their_kinds(
+    browser: Browser, charts: Tab, page: Path
+) -> None:
+    look(charts, "rings", "profile")
+    names = {name for name, *_ in drawn(charts, "profile")}
+    assert {"flow_matching ≈", "maf"} <= names, "in the legend"
+    tab = browser.open(page)
+    tab.evaluate("zoo.set({strip: 'bits_per_dim'})")
+    look(tab, "digits", "stability")
+    ticks = "document.querySelector('#stability-chart').layout.yaxis.ticktext"
+    assert {"vae ≤", "ffjord ≈", "realnvp †", "pixelcnn"} <= set(tab.evaluate(ticks))
+    tab.evaluate("zoo.set({strip: 'latency'})")
+    tab.settle()
+    assert "vae" in tab.evaluate(ticks), "a time has no kind"
+    tab.close()
+
+
 @pytest.mark.parametrize("width", [1400, 400])
 def test_one_far_model_does_not_flatten_the_chart_of_sharpness(
     browser: Browser, charts: Tab, width: int

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import settings
-from zoo.comparison.figures.batches import DASHES
+from zoo.comparison.configurations import Group, settings
+from zoo.comparison.figures.marks import MEANINGS, curve_mark
+from zoo.comparison.figures.paper.look import DASHES
 from zoo.comparison.figures.select import at_most
 from zoo.comparison.figures.style import canvas, colour, plain_text
 
 LINES = 500  # most lines in one figure
-Panels = dict[str, list[tuple[Run, list[tuple[float, float]]]]]  # curves by the title of their panel
+Lines = list[tuple[Run, str, list[tuple[float, float]]]]  # run, name of the curve, its points
+Panels = dict[str, Lines]  # by title
 
 
 def curves(runs: Sequence[Run]) -> Any:
@@ -32,7 +34,7 @@ def curves(runs: Sequence[Run]) -> Any:
             ("train/loss", f"training loss of {model}{where}"),
         ):
             if logged.get(column):
-                panels.setdefault(title, []).append((run, logged[column]))
+                panels.setdefault(title, []).append((run, column, logged[column]))
                 break
     return _figure(panels, "updates")
 
@@ -47,7 +49,7 @@ def clock(runs: Sequence[Run]) -> Any:
         for column, unit in (("val/bits_per_dim", "bits/dim"), ("val/nll", "nats/dim")):
             if logged.get(column):
                 title = f"validation {unit}{_where(run, several)}"
-                panels.setdefault(title, []).append((run, logged[column]))
+                panels.setdefault(title, []).append((run, column, logged[column]))
                 break
     return _figure(panels, "seconds of training")
 
@@ -66,15 +68,15 @@ def _figure(panels: Panels, x: str) -> Any:
     """Return a figure with the panels that have a curve: two finite points or more."""
     panels = {
         title: lines
-        for title, pairs in panels.items()
-        if (lines := [(run, c) for run, c in pairs if sum(math.isfinite(value) for _, value in c) > 1])
+        for title, every in panels.items()
+        if (lines := [line for line in every if sum(math.isfinite(value) for _, value in line[2]) > 1])
     }
     if not panels:
         return None
     titles = sorted(panels, key=lambda title: (not title.startswith("validation bits/dim"), title))
     columns = min(3, len(titles))
     rows = math.ceil(len(titles) / columns)
-    figure = canvas(3.8 * columns, 2.9 * rows)
+    figure = canvas(4.6 * columns, 2.9 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
     for axis, title in zip(axes, titles, strict=False):
         _draw(axis, panels[title])
@@ -83,28 +85,37 @@ def _figure(panels: Panels, x: str) -> Any:
         axis.set(title=title, xlabel=x)
         axis.title.set_fontsize(9)
         axis.grid(alpha=0.25)
-        axis.legend(fontsize=7, loc="upper right", framealpha=0.9, edgecolor="none")
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), handlelength=2.6, edgecolor="none")
     for axis in axes[len(titles) :]:
         axis.axis("off")
+    if any(_mark(run, column) for lines in panels.values() for run, column, _ in lines):
+        figure.supxlabel(f"behind a name: {MEANINGS}", x=0.01, ha="left", fontsize=8)
     return figure
 
 
-def _draw(axis: Any, lines: Sequence[tuple[Run, list[tuple[float, float]]]]) -> None:
-    """Draw curves in the colour of the family, each model with its own dashes and one legend entry."""
+def _mark(run: Run, column: str) -> str:
+    """Return the mark of the kind of a curve's likelihood; empty for other curves."""
+    return curve_mark(Group(run.record.model, [run]), column)
+
+
+def _draw(axis: Any, lines: Lines) -> None:
+    """Draw curves in the colour of the family; a model of a kind has its own dashes and one legend entry."""
     order: dict[str, dict[str, int]] = {}
     legend: set[str] = set()
-    for run, curve in lines:
-        family, model = run.record.family, plain_text(run.record.model)
-        index = order.setdefault(family, {}).setdefault(model, len(order[family]))
-        label = "_" if model in legend else model
-        legend.add(model)
+    for run, column, curve in lines:
+        family = run.record.family
+        name = plain_text(run.record.model) + _mark(run, column)
+        index = order.setdefault(family, {}).setdefault(name, len(order[family]))
+        label = "_" if name in legend else name
+        legend.add(name)
         dash = DASHES[index % len(DASHES)]
-        axis.plot(*zip(*curve, strict=True), dash, color=colour(family), label=label, linewidth=1.4)
+        look = {"linestyle": dash, "color": colour(family), "label": label, "linewidth": 1.4}
+        axis.plot(*zip(*curve, strict=True), **look)
 
 
-def _cut_off(axis: Any, lines: Sequence[tuple[Run, list[tuple[float, float]]]]) -> None:
+def _cut_off(axis: Any, lines: Lines) -> None:
     """Limit an axis to all but the highest tenth of the values, which are of the first updates."""
-    values = sorted(value for _, curve in lines for _, value in curve if math.isfinite(value))
+    values = sorted(value for *_, curve in lines for _, value in curve if math.isfinite(value))
     if len(values) > 4:
         top = values[int(0.9 * (len(values) - 1))]
         span = top - values[0] + 1e-9

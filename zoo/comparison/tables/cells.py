@@ -17,8 +17,6 @@ from zoo.record import STATUSES, Direction
 
 KIND_MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")  # the raised number with which a footnote begins
-NAME_MARKS = {"lower bound": " ≤", "estimate": " ≈", "exact†": " †"}  # behind the name of a line or a point
-NAME_MARKS_TEXT = "† dequantised, ≤ bound, ≈ estimate"
 SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, as the CSV file writes them
 DAGGER = (
     "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.configurations import Group
+from zoo.comparison.figures.marks import MEANINGS, curve_mark
 from zoo.comparison.figures.paper.look import (
     DASHES,
     baselines_of,
@@ -19,14 +20,12 @@ from zoo.comparison.figures.paper.look import (
     wrapped,
 )
 from zoo.comparison.studies import Study
-from zoo.comparison.tables.cells import NAME_MARKS, NAME_MARKS_TEXT
 
 COLUMNS = {
     "val/bits_per_dim": "validation bits/dim",
     "val/nll": "validation NLL",
     "val/energy_distance": "energy distance",
 }
-LIKELIHOODS = {"val/bits_per_dim": "bits_per_dim", "val/nll": "nll"}  # curve: the metric that has its kind
 Band = tuple[Group, np.ndarray, np.ndarray]  # updates (T,), values (seeds, T)
 
 
@@ -45,8 +44,8 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     drawn = {group.model for bands in panels.values() for group, _, _ in bands}
     absent = [group.model for group in baselines_of(study.baselines()) if group.model not in drawn]
     lines = [f"{study.title}: mean, least to largest of its seeds"]
-    if any(_mark(group, column) for column, bands in panels.items() for group, _, _ in bands):
-        lines += wrapped(NAME_MARKS_TEXT, width - 0.55, 8)
+    if any(curve_mark(group, column) for column, bands in panels.items() for group, _, _ in bands):
+        lines += wrapped(MEANINGS, width - 0.55, 8)
     if absent:
         lines += wrapped(f"without such a curve: {', '.join(absent)}", width - 0.55, 8)
     figure = canvas(width, rows * 1.9 + 0.13 * len(lines))
@@ -84,12 +83,6 @@ def _band(group: Group, lines: Sequence[list[tuple[float, float]]]) -> Band | No
     return (group, x, np.stack(values)) if values else None
 
 
-def _mark(group: Group, column: str) -> str:
-    """Return the mark of a likelihood's kind, which stands behind a name; empty for other curves."""
-    kinds = group.kinds(LIKELIHOODS[column]) if column in LIKELIHOODS else set()
-    return NAME_MARKS.get(kinds.pop(), "") if len(kinds) == 1 else ""
-
-
 def _panel(axis: Any, bands: Sequence[Band], column: str) -> None:
     order: dict[str, int] = {}
     ends = []
@@ -98,7 +91,7 @@ def _panel(axis: Any, bands: Sequence[Band], column: str) -> None:
         shade = colour(group.family)
         mean = values.mean(axis=0)
         axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=shade, alpha=0.2, linewidth=0)
-        name = plain_text(group.model) + _mark(group, column)
+        name = plain_text(group.model) + curve_mark(group, column)
         axis.plot(x, mean, color=shade, linestyle=DASHES[place % len(DASHES)], label=name)
         ends.append(mean[-1])
     values = np.concatenate([band[2].mean(axis=0)[len(band[1]) // 10 :] for band in bands])

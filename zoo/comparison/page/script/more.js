@@ -77,11 +77,12 @@ function drawStability() {
   const all = rowsOf(study), chosen = visible(), measured = chosen.filter(row => column && seedValues(column, row).length), rows = measured.slice(0, STRIPS);
   const points = rows.flatMap((row, place) => seedValues(column, row).map((value, i) => ({row, place, value, shift: (i % 5 - 2) * 0.11})));
   const log = points.length > 0 && points.every(point => point.value > 0) && !column.likelihood;
+  const kind = row => (column.likelihood ? column.kind[row.index] : '');
   const trace = {type: 'scatter', mode: 'markers', x: points.map(point => point.value), y: points.map(point => point.place + point.shift),
-    marker: {color: points.map(point => familyColour(point.row.family)), size: 8, opacity: 0.75}, hovertext: points.map(point => escapeLabel(`${point.row.name}: ${number(point.value)}`)), hovertemplate: '%{hovertext}<extra></extra>'};
+    marker: {color: points.map(point => familyColour(point.row.family)), size: 8, opacity: 0.75}, hovertext: points.map(point => escapeLabel(`${point.row.name}: ${markedValue(kind(point.row), number(point.value))}`)), hovertemplate: '%{hovertext}<extra></extra>'};
   const spread = rows.map(row => [row, seedValues(column, row)]).filter(([, values]) => values.length > 1 && Math.min(...values) > 0).map(([row, values]) => [row.name, Math.max(...values) / Math.min(...values)]).sort((a, b) => b[1] - a[1]);
   const lost = row => (narrow() ? ` (${lostOf(row).total}/${lostOf(row).runs} lost)` : ` (${lostOf(row).how} of ${lostOf(row).runs})`);
-  const label = row => cut(row.name, narrow() ? (lostOf(row).total ? 100 : 150) : 300) + (lostOf(row).total ? lost(row) : '');
+  const label = row => markedName(kind(row), cut(row.name, narrow() ? (lostOf(row).total ? 100 : 150) : 300)) + (lostOf(row).total ? lost(row) : '');
   const filtered = all.filter(row => !chosen.includes(row)), among = filtered.filter(row => lostOf(row).total).length;
   const absent = [[filtered.length, `left out by the filters, ${among} of them with lost runs`], [chosen.length - measured.length, 'without a value'], [measured.length - rows.length, 'too many to draw']].filter(([n]) => n).map(([n, why]) => `${n} ${why}`);
   plot('stability-chart', points.length ? [trace] : [], {xaxis: {...axisLook(column ? (narrow() ? escapeLabel(column.heading) : axisTitle(column)) : '', log), ...(narrow() && log ? {dtick: 1} : {})}, height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},
@@ -112,30 +113,33 @@ function divergences() {
 // it was not run on is left out of its share.
 function drawProfile() {
   const found = divergences(), data = [...new Set(found.flatMap(one => [...one.values.keys()]))], low = -3, high = 1;
-  const shares = found.map(one => ({...one, share: [...one.values.values()].filter(value => value <= state.tau).length / one.tried.size,
-    steps: [...one.values].sort((a, b) => a[1] - b[1]).map(([name, value], i) => [Math.max(10 ** low, value), (i + 1) / one.tried.size, `${name}: KL ${number(value)}`])}));
+  const shares = found.map(one => ({...one, name: nameOn(one), share: [...one.values.values()].filter(value => value <= state.tau).length / one.tried.size,
+    steps: [...one.values].sort((a, b) => a[1] - b[1]).map(([name, value], i) => [Math.max(10 ** low, value), (i + 1) / one.tried.size, `${name}: KL ${markedValue(kindOn(one, name), number(value))}`])}));
   const unrun = tried => { const names = data.filter(name => !tried.has(name)); return names.length ? ` (not run on ${names.length > 3 ? `${names.length} of them` : names.join(', ')})` : ''; };
   shares.sort((a, b) => b.share - a.share || b.tried.size - a.tried.size || median([...a.values.values()]) - median([...b.values.values()]));
-  const height = narrow() ? 420 : 520, margin = {l: 60, r: narrow() ? 16 : 60 + roomFor(shares.map(({row}) => row.model)), t: 8, b: 48}, x = {log: true, range: [low, high]}, y = {log: false, range: [-0.02, 1.05]}, frame = frameOf('profile-chart', x, y, margin, height);
-  const traces = shares.map(({row, steps, tried}) => {
+  const height = narrow() ? 420 : 520, margin = {l: 60, r: narrow() ? 16 : 60 + roomFor(shares.map(({name}) => name)), t: 8, b: 48}, x = {log: true, range: [low, high]}, y = {log: false, range: [-0.02, 1.05]}, frame = frameOf('profile-chart', x, y, margin, height);
+  const traces = shares.map(({row, name, steps, tried}) => {
     const look = lineLook(row, 1.6), inside = steps.filter(([value]) => value <= 10 ** high);
     return {type: 'scatter', ...look, x: [10 ** low, ...inside.map(step => step[0]), 10 ** high], y: [0, ...inside.map(step => step[1]), inside.length / tried.size],
-      line: {...look.line, shape: 'hv'}, marker: {...look.marker, maxdisplayed: 0, size: [0, ...inside.map(() => 8), 0]}, name: escapeLabel(row.model),
+      line: {...look.line, shape: 'hv'}, marker: {...look.marker, maxdisplayed: 0, size: [0, ...inside.map(() => 8), 0]}, name: escapeLabel(name),
       text: ['', ...inside.map(step => escapeLabel(step[2])), ''], hovertemplate: `${escapeLabel(row.model)}<br>%{text}<br>%{y:.0%} of its ${count(tried.size, 'data set')}<extra></extra>`};
   });
   const obstacles = shares.flatMap(({steps, tried}) => steps.flatMap(([value, share], i) => {
     const px = frame.x(value), py = frame.y(share), before = frame.y(i / tried.size), next = i + 1 < steps.length ? frame.x(steps[i + 1][0]) : px + 60;
     return [[px - 5, py - 5, px + 5, py + 5], [px - 1, py, px + 1, before], [px, py - 1, next, py + 1]];
   }));
-  const named = shares.map(({row, steps}) => ({name: row.model, points: steps.filter(([value]) => value < 10 ** high)}));
+  const named = shares.map(({name, steps}) => ({name, points: steps.filter(([value]) => value < 10 ** high)}));
   plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range, ...(narrow() ? {dtick: 1} : {})}, yaxis: {...axisLook('share of its data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
     annotations: narrow() ? [] : placeLabels(named, obstacles, frame, x, y),
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
-  `Of ${data.length} data sets of known density, the share of those a model was run on where the divergence is at most ${number(state.tau)} nats: ${shares.map(one => ({...one, name: markedName(kindOn(one, [...one.values.keys()][0]), one.row.model)})).map(({name, share, tried}) => `${name} ${(100 * share).toFixed(0)} %${unrun(tried)}`).join(', ')}. An estimate (≈) is ranked among estimates alone.`);
+  `Of ${data.length} data sets of known density, the share of those a model was run on where the divergence is at most ${number(state.tau)} nats: ${shares.map(({name, share, tried}) => `${name} ${(100 * share).toFixed(0)} %${unrun(tried)}`).join(', ')}. An estimate (≈) is ranked among estimates alone.`);
 }
 
 // Return the kind of likelihood of a model's divergence on a data set.
 const kindOn = (one, name) => cellOf(columnOf(one.rows.get(name).study, 'kl'), one.rows.get(name)).kind;
+
+// Return the name of a model with the mark of the kind that its divergences have, as on its first data set.
+const nameOn = one => markedName(kindOn(one, [...one.values.keys()][0]), one.row.model);
 
 // Return the models of the profile, the largest share of its data sets within τ first, each with its places among those of its kind of likelihood.
 function placed(found) {
@@ -162,7 +166,7 @@ function drawPlaces() {
         title: `${count(n, 'seed')} of ${row.name}`, onclick: () => set({study: row.study.id, open: `${row.id}|kl`})}, text, letters ? el('sup', {class: 'letters'}, letters) : null),
       el('span', {class: 'delta'}, `place ${place}`));
   };
-  const rows = placed(found).map(one => el('tr', {}, el('th', {scope: 'row', class: 'name'}, el('span', {class: 'namebox'}, swatch(one.row.family), markedName(kindOn(one, [...one.values.keys()][0]), one.row.model))),
+  const rows = placed(found).map(one => el('tr', {}, el('th', {scope: 'row', class: 'name'}, el('span', {class: 'namebox'}, swatch(one.row.family), nameOn(one))),
     el('td', {'data-label': 'within τ'}, `${one.within} of ${one.tried.size}`), el('td', {'data-label': 'mean place'}, `${one.average.toFixed(1)} (${count(one.place.size, 'data set')})`), data.map(name => cell(one, name))));
   fill(byId('profile-box'), el('details', {open: !narrow()}, el('summary', {}, 'The divergence in nats, and its place among the models of the same kind of likelihood'), el('div', {class: 'scroll'}, el('table', {class: 'main places'}, el('caption', {class: 'hidden'}, 'Divergence in nats of each model on each data set'),
     el('thead', {}, el('tr', {}, head('model'), head('within τ'), head('mean place'), data.map(name => head(name)))), el('tbody', {}, rows))),
