@@ -393,6 +393,38 @@ def test_the_names_of_curves_have_the_marks_of_their_kinds(tmp_path: Path) -> No
     assert any("† dequantised, ≤ bound, ≈ estimate" in text for text in texts)
 
 
+@pytest.mark.parametrize(
+    ("last", "scale", "linear"),
+    [(0.02, "log", None), (-0.004, "symlog", 0.005), (-0.06, "symlog", 0.1), (0.0, "symlog", 0.001)],
+)
+def test_the_band_of_a_distance_is_drawn_in_full_where_it_falls_to_zero_or_below(
+    tmp_path: Path, last: float, scale: str, linear: float | None
+) -> None:
+    for seed in range(2):
+        directory = tmp_path / write(tmp_path, "gan", "gan", "none", None, seed=seed).run_id
+        values = [30.0, 3.0, 0.3, last if seed else 0.2]
+        lines = [f"{100 * place},{value}" for place, value in enumerate(values, 1)]
+        (directory / "curves.csv").write_text("\n".join(["updates,val/energy_distance", *lines]) + "\n")
+    with matplotlib.rc_context(RULES):
+        figure = curves_figure(studies(collect([tmp_path])[0]), WIDTHS["column"])
+        figure.draw_without_rendering()
+    (axis,) = figure.axes
+    assert axis.get_yscale() == scale
+    (band,) = axis.collections
+    corners = [corner for path in band.get_paths() for corner in path.vertices]
+    assert min(y for _, y in corners) == pytest.approx(last)
+    frame = axis.get_window_extent()
+    heights = [y for _, y in axis.transData.transform(corners)]
+    assert frame.y0 < min(heights) < max(heights) < frame.y1
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes_of(figure))
+    words = {text.get_text() for text in axis.texts}
+    assert words == ({"linear below"} if linear else set())
+    if linear:
+        ticks = [text.get_text() for text in axis.get_yticklabels()]
+        assert ticks[:2] == ["0", f"{linear:g}"]
+        assert axis.transData.transform((0, linear))[1] > axis.transData.transform((0, 0))[1] + 10
+
+
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_the_sharpness_of_the_slide_has_the_ends_of_its_band_as_ticks(runs: list[Run], width: float) -> None:
     with matplotlib.rc_context(RULES):

@@ -12,6 +12,8 @@ from zoo.comparison.configurations import Group
 from zoo.comparison.figures.marks import MEANINGS, curve_mark
 from zoo.comparison.figures.paper.look import (
     DASHES,
+    GREY,
+    RULE,
     baselines_of,
     canvas,
     colour,
@@ -43,7 +45,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     rows, columns = (count, 1) if narrow else (1, count)
     drawn = {group.model for bands in panels.values() for group, _, _ in bands}
     absent = [group.model for group in baselines_of(study.baselines()) if group.model not in drawn]
-    lines = [f"{study.title}: mean, least to largest of its seeds"]
+    lines = wrapped(f"{study.title}: mean and range of its seeds", width - 0.55, 8)
     if any(curve_mark(group, column) for column, bands in panels.items() for group, _, _ in bands):
         lines += wrapped(MEANINGS, width - 0.55, 8)
     if absent:
@@ -96,9 +98,8 @@ def _panel(axis: Any, bands: Sequence[Band], column: str) -> None:
         ends.append(mean[-1])
     values = np.concatenate([band[2].mean(axis=0)[len(band[1]) // 10 :] for band in bands])
     low, high = float(values.min()), float(np.quantile(values, 0.97))
-    if column == "val/energy_distance" and low > 0:
-        axis.set_yscale("log")
-        plain_ticks(axis, "y")
+    if column == "val/energy_distance":
+        _scale_distance(axis, min(float(band[2].min()) for band in bands))
     elif high > low:
         axis.set_ylim(low - 0.08 * (high - low), high + 0.12 * (high - low))
     axis.set(xlabel="updates", ylabel=COLUMNS[column])
@@ -108,3 +109,29 @@ def _panel(axis: Any, bands: Sequence[Band], column: str) -> None:
         [handles[i] for i in ranked], [labels[i] for i in ranked], loc="center left", bbox_to_anchor=(1, 0.5),
         handlelength=2.2, labelspacing=0.25, borderaxespad=0.3,
     )  # fmt: skip
+
+
+def _scale_distance(axis: Any, least: float) -> None:
+    """Make the axis of a distance logarithmic.
+
+    An unbiased estimate of a small distance may be zero or less. The axis is then linear around zero, as far
+    as the estimates fall below it, rounded up, so that a band is drawn in full.
+
+    Args:
+        axis: with its lines and bands.
+        least: of all values.
+    """
+    if least > 0:
+        axis.set_yscale("log")
+        plain_ticks(axis, "y")
+        return
+    power = 10.0 ** math.floor(math.log10(-least or 1e-3))
+    linear = next(step * power for step in (1, 2, 5, 10) if step * power >= -least)
+    axis.set_yscale("symlog", linthresh=linear, linscale=0.7)
+    if (high := axis.get_ylim()[1]) > linear:
+        axis.axhline(linear, color=RULE, linewidth=0.6, linestyle=":", zorder=0)
+        where = {"transform": axis.get_yaxis_transform(), "ha": "left", "va": "top"}
+        axis.text(0.02, linear, "linear below", fontsize=6.5, color=GREY, **where)
+        beyond = range(math.ceil(math.log10(linear) + 1e-9), math.floor(math.log10(high)) + 1)
+        ticks = [0.0, linear, *(10.0**exponent for exponent in beyond)]
+        axis.set_yticks(ticks, [f"{tick:,.4g}" for tick in ticks])
