@@ -25,7 +25,7 @@ from pathlib import Path
 
 from zoo.comparison import quantities
 from zoo.comparison.claims.compare import compare_likelihood
-from zoo.comparison.claims.verdict import Missing
+from zoo.comparison.claims.evidence import Missing
 from zoo.comparison.collect import Run, collect
 from zoo.comparison.configurations import Group, settings
 from zoo.comparison.statistics import Outcome, mean_of

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.comparison.claims import verdict as framework
+from zoo.comparison.claims.decision import Decision, decide
 from zoo.comparison.claims.sentences import all_claims
-from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run
 from zoo.record import (
     Cost,
@@ -142,7 +141,7 @@ def maf(**numbers: Any) -> list[Run]:
 def judged(key: str, runs: list[Run]) -> Decision:
     """Return the only decision about a claim."""
     (claim,) = [claim for claim in all_claims() if claim.key == key]
-    (decision,) = framework.decide(runs, [claim])
+    (decision,) = decide(runs, [claim])
     return decision
 
 

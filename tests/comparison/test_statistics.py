@@ -11,7 +11,7 @@ from scipy import stats
 from simulated_runs import around, gan, verdict, wgan
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, UNDECIDED
 from zoo.record import Protocol
 
 # 97.5 % quantiles of Student's t for 1 and 2 degrees of freedom, in closed form

@@ -20,10 +20,10 @@ from simulated_studies import blur, coupling, rates, scaling
 from zoo.cli import main
 from zoo.comparison import compare
 from zoo.comparison.claims import decide
+from zoo.comparison.claims.evidence import SUPPORTED
 from zoo.comparison.claims.panels import Lines
 from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.sentences import all_claims
-from zoo.comparison.claims.verdict import SUPPORTED
 from zoo.comparison.collect import Run
 from zoo.comparison.commands import claims
 from zoo.comparison.figures import ledger

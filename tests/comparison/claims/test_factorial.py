@@ -13,9 +13,9 @@ from scipy import stats
 from simulated_runs import around, gan, judged, simulate, wgan
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import Part
 from zoo.comparison.claims.factorial import TRICKS
 from zoo.comparison.claims.render import evidence_text, standing
-from zoo.comparison.claims.verdict import Part
 from zoo.comparison.collect import Run
 
 ON: dict[str, tuple[Any, Any]] = {

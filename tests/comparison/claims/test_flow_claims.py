@@ -10,9 +10,9 @@ import pytest
 from simulated_runs import around, gan, judged, simulate, verdict
 from simulated_studies import coupling, density_and_speed, masks, matched, ranked, restricted, widths
 
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, UNDECIDED
 from zoo.comparison.claims.measure import of_examples
 from zoo.comparison.claims.render import measured_text, standing
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import BITS_PER_DIM, NLL
 

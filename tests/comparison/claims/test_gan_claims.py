@@ -10,9 +10,9 @@ from simulated_runs import BARE, DISTANCE, WGAN_GP, around, gan, judged, simulat
 from simulated_studies import RATES, blur, critics, rates, spectral
 
 from zoo.comparison.claims import sensitivity
+from zoo.comparison.claims.evidence import EQUIVALENT, REFUTED, SUPPORTED, UNDECIDED, Part, Verdict
 from zoo.comparison.claims.render import evidence_text, measured_text, standing
 from zoo.comparison.claims.sides import best_rates
-from zoo.comparison.claims.verdict import EQUIVALENT, REFUTED, SUPPORTED, UNDECIDED, Part, Verdict
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import studies
 from zoo.record import Metric

@@ -21,6 +21,7 @@ from simulated_studies import (
 )
 
 from zoo.comparison.claims import decide
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, Part
 from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.sides import (
     autoregressive_flow,
@@ -29,7 +30,6 @@ from zoo.comparison.claims.sides import (
     parallel_flows,
     representative,
 )
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, Part
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Study, studies
 

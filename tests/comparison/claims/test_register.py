@@ -91,8 +91,8 @@ def test_a_constant_of_all_rules_dates_every_one_anew(file, monkeypatch):
 
 def test_the_same_rules_in_other_words_keep_their_dates(file, monkeypatch, tmp_path):
     before = entries(file)
-    (source,) = [one for one in registry.DECIDING if one.name == "verdict.py"]
-    rewritten = tmp_path / "verdict.py"
+    (source,) = [one for one in registry.DECIDING if one.name == "decision.py"]
+    rewritten = tmp_path / "decision.py"
     rewritten.write_text(source.read_text("utf-8") + "\nSAME = True\n", "utf-8")
     modules = tuple(rewritten if one == source else one for one in registry.DECIDING)
     monkeypatch.setattr(registry, "DECIDING", modules)

@@ -10,7 +10,7 @@ import pytest
 from simulated_runs import around, gan, judged, wgan
 
 from zoo.comparison import guards, statistics
-from zoo.comparison.claims import registry, render, sensitivity, verdict
+from zoo.comparison.claims import decision, registry, render, sensitivity
 from zoo.comparison.claims.registry import common, registered, registered_claims, rule_hash
 from zoo.comparison.claims.sentences import all_claims
 
@@ -38,8 +38,8 @@ def test_the_registered_constants_are_those_of_the_code():
         "collapsed_recall": guards.LEAST_RECALL,
         "heavy": statistics.HEAVY,
         "far": sensitivity.FAR,
-        "robust": verdict.ROBUST,
-        "kinds": verdict.LEAST_KINDS,
+        "robust": decision.ROBUST,
+        "kinds": decision.LEAST_KINDS,
         "seen": {name: [0, 1, 2, 3, 4] for name in ("digits", "8gaussians", "mnist")},
     }
 
@@ -67,14 +67,14 @@ def test_a_changed_rule_has_another_hash(monkeypatch, where, key, value):
 def test_every_module_that_decides_is_part_of_the_hash(monkeypatch, tmp_path):
     claims = all_claims()
     before = {claim.key: rule_hash(claim.key, claim.find) for claim in claims}
-    (source,) = [file for file in registry.DECIDING if file.name == "verdict.py"]
+    (source,) = [file for file in registry.DECIDING if file.name == "evidence.py"]
     text = source.read_text()
     assert text.count("if not outcome.significant:") == 1
-    broken = tmp_path / "verdict.py"
+    broken = tmp_path / "evidence.py"
     broken.write_text(text.replace("if not outcome.significant:", "if False:"))
     reworded = tmp_path / "reworded.py"
     reworded.write_text(
-        "# a comment\n" + text.replace('"""Return the verdict of a test.', '"""Say what a test says.')
+        "# a comment\n" + text.replace('"""Return the verdict of one test.', '"""Say what a test says.')
     )
     for file, same in ((broken, False), (reworded, True)):
         modules = [file if one == source else one for one in registry.DECIDING]

@@ -10,8 +10,8 @@ import pytest
 from simulated_runs import BARE, DISTANCE, around, gan, judged, simulate, wgan
 from simulated_studies import blur, coupling, masks, ranked, rates, restricted, widths
 
+from zoo.comparison.claims.evidence import EQUIVALENT, SUPPORTED, UNDECIDED
 from zoo.comparison.claims.render import badge, evidence_text, measured_text
-from zoo.comparison.claims.verdict import EQUIVALENT, SUPPORTED, UNDECIDED
 from zoo.comparison.collect import Run
 from zoo.record import Load, Metric
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from simulated_runs import judged, simulate, verdict
 from simulated_studies import SIDES, scaling
 
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, UNDECIDED
 from zoo.comparison.claims.render import measured_text
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
 from zoo.comparison.collect import Run
 from zoo.record import SamplingOrder
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Claim, Decision, Part
+from zoo.comparison.claims.decision import Decision
+from zoo.comparison.claims.evidence import SUPPORTED, UNDECIDED, Claim, Part
 from zoo.comparison.statistics import FIRST_STAGE, LAST_STAGE, LEVEL
 
 STUDIES = 10_000

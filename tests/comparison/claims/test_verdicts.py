@@ -13,19 +13,18 @@ from simulated_runs import DISTANCE, around, gan, judged, wgan
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims import render
-from zoo.comparison.claims.robustness import Alternative, variants
-from zoo.comparison.claims.verdict import (
+from zoo.comparison.claims.decision import Decision, decide
+from zoo.comparison.claims.evidence import (
     EQUIVALENT,
     REFUTED,
     SUGGESTIVE,
     SUPPORTED,
     UNDECIDED,
     Claim,
-    Decision,
     Part,
     Variant,
-    decide,
 )
+from zoo.comparison.claims.robustness import Alternative, variants
 from zoo.comparison.statistics import Outcome
 from zoo.record import Metric
 
@@ -187,6 +186,12 @@ def test_robustness_is_the_share_of_kinds_of_variants_that_keep_the_verdict():
     assert render.badge(measured).startswith("○")
     text = "another test 50% [ranks 0%, raw values 100%], a seed left out 100%, kid 0% [kid/x 0%, kid/y 0%]"
     assert text in render.evidence_text(measured)
+
+
+def test_a_variant_may_refute_what_the_deciding_test_leaves_undecided():
+    high = Variant("kid/x", Outcome(2.0, 1.5, 2.5, 0.01, factor=True), "lower")
+    undecided = decision(part(UNDECIDED, 0.5, unit="factor", variants=lambda: [high]))
+    assert undecided.kept_shares == {"kid/x": 0}
 
 
 def test_a_filled_badge_needs_three_kinds_of_variants():

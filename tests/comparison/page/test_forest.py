@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.verdict import Part
+from zoo.comparison.claims.evidence import Part
 from zoo.comparison.page.evidence import drawn_effect
 from zoo.comparison.statistics import Outcome
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import Direction, Missing, Part, judge
 from zoo.comparison.claims.measure import (
     LATENCY,
     Measure,
@@ -26,7 +27,6 @@ from zoo.comparison.claims.measure import (
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import ANOTHER_RATE, Alternative, variants
 from zoo.comparison.claims.sides import Sides
-from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.guards import UNLEARNED, relative_distance

@@ -10,10 +10,10 @@ from itertools import product
 from typing import Any
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import Part
 from zoo.comparison.claims.measure import Measure, distance_of, drawn_alike, failed
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.sides import best_rates, has_momentum, of_family
-from zoo.comparison.claims.verdict import Part
 from zoo.comparison.claims.wording import p_text, times_text
 from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome, holm

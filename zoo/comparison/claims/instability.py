@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Variant, Verdict
 from zoo.comparison.claims.measure import OSCILLATION, distance_of, failed, metric_of, other_distances
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import ANOTHER_RATE, ANOTHER_TEST, SEED_OUT
 from zoo.comparison.claims.sides import best_rates, edge_text, tied_rates
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Variant, Verdict
 from zoo.comparison.claims.wording import mean_text, p_text, share_text, times_text
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group, differing, is_number

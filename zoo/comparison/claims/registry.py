@@ -28,6 +28,8 @@ FILE = Path(__file__).with_name("registry.yaml")
 UNHASHED = ("hash", "changes", "limitation")
 CLAIMS = (
     "compare",
+    "decision",
+    "evidence",
     "factorial",
     "instability",
     "measure",
@@ -36,7 +38,6 @@ CLAIMS = (
     "sensitivity",
     "sharp",
     "sides",
-    "verdict",
 )
 COMPARISON = (
     "collect",

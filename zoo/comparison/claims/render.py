@@ -15,19 +15,8 @@ from rich.padding import Padding
 
 from zoo.comparison import templates
 from zoo.comparison.claims import registry
-from zoo.comparison.claims.verdict import (
-    EQUIVALENT,
-    LEAST_KINDS,
-    REFUTED,
-    ROBUST,
-    SUGGESTIVE,
-    SUPPORTED,
-    UNDECIDED,
-    Claim,
-    Decision,
-    Part,
-    margins,
-)
+from zoo.comparison.claims.decision import LEAST_KINDS, ROBUST, Decision, margins
+from zoo.comparison.claims.evidence import EQUIVALENT, REFUTED, SUGGESTIVE, SUPPORTED, UNDECIDED, Claim, Part
 from zoo.comparison.claims.wording import p_text
 from zoo.comparison.render import md
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, POWER, detectable, holm
@@ -119,7 +108,7 @@ def evidence_text(decision: Decision) -> str:
         texts.append(f"kept by {decision.robustness:.0%} of other tests, each kind counting once ({shares})")
     if decision.seeds_asked is not None:
         stage = f"{decision.stage}; " * bool(decision.stage)
-        why = f", by the spread of {decision.asking}" if decision.asking else ""
+        why = f", by the spread of {decision.seeds_asked_by}" if decision.seeds_asked_by else ""
         texts.append(f"{stage}the two-stage rule asks for {decision.seeds_asked} seeds a side{why}")
     if decision.exploratory:
         texts.append("exploratory: the rule is younger than records that it is applied to")
@@ -154,7 +143,7 @@ def effect_text(decision: Decision) -> str:
 
     Of several it is the least sure one, of those that refute the surest.
     """
-    part = decision.telling
+    part = decision.part_of_p
     if part is None or part.outcome is None or not math.isfinite(part.outcome.estimate):
         return ""
     outcome, tested = part.outcome, sum(one.p is not None for one in decision.deciding)
@@ -165,7 +154,7 @@ def effect_text(decision: Decision) -> str:
 
 def _seen_text(decision: Decision) -> str:
     """Return the smallest effect that the test of :func:`effect_text` would see."""
-    part = decision.telling
+    part = decision.part_of_p
     least = detectable(part.outcome) if part is not None and part.outcome is not None else math.nan
     return "" if part is None or math.isnan(least) else _size_text(part, least) + _unit_text(part)
 

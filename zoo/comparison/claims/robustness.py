@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.verdict import Direction, Variant
+from zoo.comparison.claims.evidence import Direction, Variant
 from zoo.comparison.statistics import LEVEL, Outcome
 
 # Kinds of variants, see Variant.kind.

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Verdict, judge
 from zoo.comparison.claims.measure import distance_of
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Verdict, judge
 from zoo.comparison.claims.wording import count_text, mean_text, p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.rates import LEAST_RATES, sensitivities

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import Variant, Verdict
 from zoo.comparison.claims.measure import SHARPNESS, failed
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import ANOTHER_TEST, SEED_OUT
-from zoo.comparison.claims.verdict import Variant, Verdict
 from zoo.comparison.claims.wording import share_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import sharpness_error

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.comparison.claims.decision import Decision
 from zoo.comparison.claims.panels import Dots, Lines, Panel, Scatter
-from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.figures.style import COLOURS, INK, PAPER, STYLE, canvas, plain_text, save_png, save_svg
 
 PANELS = 3  # in the figure of one claim, at most

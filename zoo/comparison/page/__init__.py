@@ -25,8 +25,8 @@ from typing import Any, Literal
 from markupsafe import Markup, escape
 
 from zoo import __version__
+from zoo.comparison.claims.decision import Decision
 from zoo.comparison.claims.render import LEAD
-from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import INK, PAPER
 from zoo.comparison.page import answers, evidence, payload

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.comparison.claims.decision import Decision, margins
+from zoo.comparison.claims.evidence import Part
 from zoo.comparison.claims.render import evidence_text, missing_beside_text, missing_text
-from zoo.comparison.claims.verdict import Decision, Part, margins
 from zoo.comparison.page.shorten import rounded, row_id, study_id
 from zoo.comparison.studies import Study
 

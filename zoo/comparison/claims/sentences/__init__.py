@@ -4,7 +4,7 @@ A file beside this one states a sentence and yields the evidence for or against 
 
     from zoo.comparison.claims.compare import compare_distance
     from zoo.comparison.claims.sides import representative
-    from zoo.comparison.claims.verdict import Evidence, claim
+    from zoo.comparison.claims.evidence import Evidence, claim
     from zoo.comparison.studies import Study
 
 
@@ -23,7 +23,7 @@ import functools
 import importlib
 import pkgutil
 
-from zoo.comparison.claims.verdict import Claim
+from zoo.comparison.claims.evidence import Claim
 
 
 @functools.cache

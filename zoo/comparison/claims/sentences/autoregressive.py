@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.measure import DEPTH, LATENCY
 from zoo.comparison.claims.panels import Lines
 from zoo.comparison.claims.scaling import (
@@ -18,7 +19,6 @@ from zoo.comparison.claims.scaling import (
     scalings,
     sizes_text,
 )
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.collect import Run
 from zoo.comparison.quantities import UPDATES

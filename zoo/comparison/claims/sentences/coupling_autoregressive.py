@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from zoo.comparison.claims.compare import compare, compare_likelihood
+from zoo.comparison.claims.evidence import Evidence, Missing, Part, claim
 from zoo.comparison.claims.measure import LATENCY
 from zoo.comparison.claims.sides import autoregressive_flow, of_family, parallel_flow
-from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.quantities import PARAMETERS

@@ -7,10 +7,7 @@ import statistics
 from dataclasses import replace
 
 from zoo.comparison.claims.compare import compare, compare_distance, compare_unbiased
-from zoo.comparison.claims.measure import LATENCY, distance_of
-from zoo.comparison.claims.panels import Scatter
-from zoo.comparison.claims.sides import continuous_flow, parallel_flow
-from zoo.comparison.claims.verdict import (
+from zoo.comparison.claims.evidence import (
     REFUTED,
     SUPPORTED,
     UNDECIDED,
@@ -22,6 +19,9 @@ from zoo.comparison.claims.verdict import (
     claim,
     judge,
 )
+from zoo.comparison.claims.measure import LATENCY, distance_of
+from zoo.comparison.claims.panels import Scatter
+from zoo.comparison.claims.sides import continuous_flow, parallel_flow
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS, MARGIN, Outcome, equivalence

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from zoo.comparison.claims.compare import compare, compare_distance, with_remark
+from zoo.comparison.claims.evidence import Evidence, claim
 from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sides import at_one_rate_text, trick
-from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
 

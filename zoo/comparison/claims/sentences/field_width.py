@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.comparison.claims.compare import compare, compare_distance, compare_likelihood
+from zoo.comparison.claims.evidence import Evidence, Missing, claim
 from zoo.comparison.claims.measure import LATENCY
 from zoo.comparison.claims.sides import continuous_flow
-from zoo.comparison.claims.verdict import Evidence, Missing, claim
 from zoo.comparison.configurations import Group, differing
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.studies import Study

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.measure import DEPTH, SHARPNESS
-from zoo.comparison.claims.sharp import lost_text, sharpness_of, sharpness_panel, sharpness_variants
-from zoo.comparison.claims.sides import parallel_flows
-from zoo.comparison.claims.verdict import (
+from zoo.comparison.claims.evidence import (
     REFUTED,
     SUPPORTED,
     UNDECIDED,
@@ -21,6 +18,9 @@ from zoo.comparison.claims.verdict import (
     Verdict,
     claim,
 )
+from zoo.comparison.claims.measure import DEPTH, SHARPNESS
+from zoo.comparison.claims.sharp import lost_text, sharpness_of, sharpness_panel, sharpness_variants
+from zoo.comparison.claims.sides import parallel_flows
 from zoo.comparison.claims.wording import p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import Evidence, Part, claim
 from zoo.comparison.claims.instability import after_more_updates, compare_stability
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
 from zoo.comparison.claims.sides import (
@@ -15,7 +16,6 @@ from zoo.comparison.claims.sides import (
     parallel_flow,
     representative,
 )
-from zoo.comparison.claims.verdict import Evidence, Part, claim
 from zoo.comparison.claims.wording import count_text, p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import (

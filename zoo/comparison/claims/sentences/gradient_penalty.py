@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from zoo.comparison.claims.compare import compare, compare_tuned
+from zoo.comparison.claims.evidence import Evidence, claim
 from zoo.comparison.claims.measure import SHARPNESS
 from zoo.comparison.claims.sides import at_best_rates, is_clipped_wgan, is_penalised_wgan, representative
-from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
 

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.evidence import SUPPORTED, UNDECIDED, Evidence, Missing, Part, Variant, claim
 from zoo.comparison.claims.measure import (
     Measure,
     distance_of,
@@ -18,7 +19,6 @@ from zoo.comparison.claims.measure import (
 )
 from zoo.comparison.claims.panels import Scatter
 from zoo.comparison.claims.robustness import ANOTHER_TEST, SEED_OUT
-from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Evidence, Missing, Part, Variant, claim
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity

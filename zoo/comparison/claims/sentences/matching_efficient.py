@@ -6,9 +6,9 @@ import statistics
 from typing import Any
 
 from zoo.comparison.claims.compare import compare_likelihood
+from zoo.comparison.claims.evidence import Evidence, Missing, Part, claim
 from zoo.comparison.claims.sensitivity import widest
 from zoo.comparison.claims.sides import is_matched, of_family
-from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.quantities import PARAMETERS, UPDATES

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from zoo.comparison.claims.compare import compare, compare_tuned
+from zoo.comparison.claims.evidence import Evidence, claim
 from zoo.comparison.claims.factorial import MOMENTUM_OFF, over_the_others
 from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sides import at_best_rates, has_momentum, trick
-from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 from zoo.comparison.claims.compare import compare_unbiased
+from zoo.comparison.claims.evidence import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.sides import autoregressive_flow, continuous_flow, parallel_flow, residual_flow
-from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS, UPDATES
 from zoo.comparison.statistics import LEAST_SEEDS, MARGIN

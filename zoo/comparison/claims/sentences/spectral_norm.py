@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.comparison.claims.compare import compare_tuned
+from zoo.comparison.claims.evidence import Evidence, claim
 from zoo.comparison.claims.factorial import SPECTRAL, over_the_others
 from zoo.comparison.claims.sides import at_best_rates, is_clipped_wgan, representative, trick
-from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.configurations import differing
 from zoo.comparison.studies import Study
 

@@ -6,10 +6,10 @@ Both are read-outs of one training, so the seeds are pairs.
 from __future__ import annotations
 
 from zoo.comparison.claims.compare import compare, compare_distance, with_remark
+from zoo.comparison.claims.evidence import Direction, Evidence, claim
 from zoo.comparison.claims.measure import metric_of
 from zoo.comparison.claims.robustness import Alternative
 from zoo.comparison.claims.sides import at_one_rate_text, trick
-from zoo.comparison.claims.verdict import Direction, Evidence, claim
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 
 from zoo.comparison.claims.compare import compare
+from zoo.comparison.claims.evidence import Evidence, Missing, Part, Variant, Verdict, claim, judge
 from zoo.comparison.claims.measure import SHARPNESS, Measure
 from zoo.comparison.claims.robustness import Alternative
 from zoo.comparison.claims.sharp import TEST, lost_text, sharpness_of, sharpness_panel, sharpness_variants
 from zoo.comparison.claims.sides import of_family, parallel_flow, parallel_flows, representative
-from zoo.comparison.claims.verdict import Evidence, Missing, Part, Variant, Verdict, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import metric_value

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 
 from zoo.comparison.claims.compare import compare_tuned
+from zoo.comparison.claims.evidence import Evidence, Missing, Part, claim
 from zoo.comparison.claims.sides import at_best_rates, is_clipped_wgan, is_wasserstein, representative
-from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import IMAGES_SEEN, UPDATES

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.comparison.claims import decide
+from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, Part
 from zoo.comparison.claims.panels import Dots
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, Part
 from zoo.comparison.figures.paper.look import GREY, RULE, canvas, plain_text, plain_ticks, wrapped
 from zoo.comparison.studies import Study
 
