@@ -274,7 +274,14 @@ EIGHT = ("2spirals", "8gaussians", "checkerboard", "circles", "moons", "pinwheel
 
 @pytest.mark.parametrize(
     ("models", "names", "width"),
-    [(10, EIGHT, "page"), (10, EIGHT[:4], "column"), (3, EIGHT, "column"), (1, EIGHT, "page")],
+    [
+        (10, EIGHT, "page"),
+        (10, EIGHT[:4], "column"),
+        (3, EIGHT, "column"),
+        (1, EIGHT, "page"),
+        (10, EIGHT, "column"),
+        (25, EIGHT[:2], "page"),
+    ],
 )
 def test_pictures_of_densities_have_a_least_size_and_no_words_overlap(
     tmp_path: Path, models: int, names: Sequence[str], width: str
@@ -303,17 +310,27 @@ def texts_of(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def test_densities_that_do_not_fit_are_named_below_those_of_the_data_with_most_runs(tmp_path: Path) -> None:
-    write_toy(tmp_path, "residual_flow0", 0.2, "swissroll", seed=1)
+def test_densities_that_do_not_fit_across_are_continued_below_with_the_names_of_the_rows(
+    tmp_path: Path,
+) -> None:
     with matplotlib.rc_context(RULES):
         figure = densities_figure(studies(toys(tmp_path, 10, EIGHT)), WIDTHS["column"])
         figure.draw_without_rendering()
-    texts = texts_of(figure)
-    assert {"swissroll", "2spirals", "8gaussians", "checkerboard"} <= {*texts}
-    assert not {"rings", "moons"} & {*texts}
-    assert " ".join(figure.get_supxlabel().split()) == (
-        "without, for want of room: circles, moons, pinwheel, rings; --data names one"
-    )
+    columns: dict[float, list[str]] = {}
+    rows: dict[str, set[float]] = {}
+    for axis in figure.axes:
+        place = axis.get_position()
+        if axis.get_title():
+            columns.setdefault(round(place.y0, 2), []).append(axis.get_title())
+        if axis.get_ylabel():
+            rows.setdefault(axis.get_ylabel(), set()).add(round(place.x0, 2))
+    assert list(columns.values()) == [[*EIGHT[:4]], [*EIGHT[4:]]]
+    assert {*rows} == {"data", *(f"residual_flow{place}" for place in range(10))}
+    assert all(len(left) == 1 for left in rows.values()), "the names stand at the left"
+    pictures = [axis for axis in figure.axes if axis.images]
+    assert len(pictures) == 8 * 11
+    labels = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
+    assert labels[: len(labels) // 2] == labels[len(labels) // 2 :]
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes_of(figure))
 
 
@@ -323,15 +340,20 @@ def boxes_of(figure: Any) -> list[Any]:
     return [text.get_window_extent(renderer) for text in figure.findobj(Text) if text.get_text()]
 
 
-def test_where_names_leave_no_room_the_densities_of_one_data_set_are_drawn(tmp_path: Path) -> None:
-    for place, data in itertools.product(range(7), ("rings", "moons")):
+def test_where_names_leave_no_room_they_are_wrapped_and_all_densities_are_drawn(tmp_path: Path) -> None:
+    for place, data in itertools.product(range(7), ("rings " + "W" * 20, "moons")):
         write_toy(tmp_path, "m" * 50 + str(place), 0.1, data)
     with matplotlib.rc_context(RULES):
         figure = densities_figure(studies(collect([tmp_path])[0]), WIDTHS["column"])
+        figure.set_dpi(DOTS)
         figure.draw_without_rendering()
-    assert figure.get_supxlabel() == "without, for want of room: rings; --data names one"
-    titles = [axis.title.get_window_extent(figure.canvas.get_renderer()) for axis in figure.axes]
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(titles[:8], 2))
+    assert sum(bool(axis.images) for axis in figure.axes) == 2 * 8
+    renderer = figure.canvas.get_renderer()
+    frames = [axis.get_window_extent(renderer) for axis in figure.axes if axis.images]
+    assert min(box.width for box in frames) >= (LEAST - 0.02) * figure.dpi
+    boxes = boxes_of(figure)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)

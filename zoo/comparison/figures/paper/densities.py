@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.maps import BRIGHT
-from zoo.comparison.figures.paper.look import GREY, baselines_of, canvas, ink, plain_text, wrapped
+from zoo.comparison.figures.paper.look import baselines_of, canvas, ink, plain_text, text_width, wrapped
 from zoo.comparison.metrics import divergence_of
 from zoo.comparison.studies import Study, nearest
 from zoo.comparison.tables.cells import KIND_MARKS, number
@@ -18,93 +20,110 @@ from zoo.record import DENSITY
 LARGEST, LEAST = 1.3, 0.45  # inches of the side of a picture
 ROOMY = 0.6  # inches of a side on which a number has four digits; on a smaller one it has two
 GAP = 0.09  # inches between pictures, which the layout takes
-LETTER = 0.062  # inches of a letter of a label
+LABEL = 1.3  # inches of a line of a label, at most; a longer label has several
 DARK = {"facecolor": "black", "alpha": 0.7, "pad": 0.6, "linewidth": 0}  # below a number on bright colours
 Row = tuple[str, np.ndarray, dict[str, tuple[Run, np.ndarray]]]  # data, histogram, density by model
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the pictures of several data sets lie.
+
+    Attributes:
+        across: whether the data sets are the columns and the models the rows; else the other way round.
+        columns: number of columns; where there is more to show, all rows are repeated below.
+        side: of a picture, in inches.
+        upright: whether the names above the columns are.
+        height: of the figure, in inches.
+    """
+
+    across: bool
+    columns: int
+    side: float
+    upright: bool
+    height: float
 
 
 def draw(studies: Sequence[Study], width: float) -> Any:
     """Return the figure of the data sets with densities; None without any.
 
-    Models are the rows where the figure is wide or has few data sets, so that the pictures stay large; they
-    change places with the data sets where only that leaves pictures of :data:`LEAST`. Where neither does, it
-    shows the data sets with most runs, as many as fit, and names the others below. One data set alone has a
-    picture for each model, in lines.
+    Models are the rows where the figure is wide or has few data sets; they change places with the data sets
+    where only that leaves pictures of :data:`LEAST`. Where neither does, the columns are continued below the
+    last row, in the arrangement that is lower. One data set alone has a picture for each model, in lines.
     """
-    rows = [row for study in studies if (row := _row(study)) is not None]
+    rows = sorted(
+        (row for study in studies if (row := _row(study)) is not None),
+        key=lambda row: row[0],
+    )
     if not rows:
         return None
     order = {run.record.model: run for row in rows for run, _ in row[2].values()}
     runs = sorted(order.values(), key=lambda run: (run.record.family, run.record.model))
-    model_names = ["data", *(run.record.model for run in runs)]
-    across = width > 5 or len(rows) <= 4
-    if _side(rows, model_names, across, width) < LEAST <= _side(rows, model_names, not across, width):
-        across = not across
-    left_out: list[str] = []
-    while _side(rows, model_names, across, width) < LEAST and len(rows) > 1:
-        across = True
-        *rows, last = rows
-        left_out.insert(0, last[0])
-    told = f"without, for want of room: {', '.join(left_out)}; --data names one" if left_out else ""
-    lines = wrapped(told, width - 0.25, 6.5)
     if len(rows) == 1:
-        return _alone(rows[0], runs, lines, width)
-    rows.sort(key=lambda row: row[0])
-    side = min(_side(rows, model_names, across, width), LARGEST)
-    return _drawn(rows, runs, lines, across, side, width)
+        return _alone(rows[0], runs, width)
+    names = ([row[0] for row in rows], ["data", *(run.record.model for run in runs)])
+    across = width > 5 or len(rows) <= 4
+    layouts = [_layout(*names, where, width) for where in (across, not across)]
+    whole = [one for one in layouts if one.columns == len(names[0] if one.across else names[1])]
+    return _drawn(rows, runs, whole[0] if whole else min(layouts, key=lambda one: one.height), width)
 
 
-def _side(rows: Sequence[Row], models: Sequence[str], across: bool, width: float) -> float:
-    """Return the inches for the side of a picture, with the data sets across or down."""
-    data = [row[0] for row in rows]
+def _layout(data: Sequence[str], models: Sequence[str], across: bool, width: float) -> Layout:
+    """Return the layout with as few lines of columns as leave pictures of :data:`LEAST`."""
     down, along = (models, data) if across else (data, models)
-    return (width - _length(down)) / len(along) - GAP
+    room = width - _length(down)
+    lines = math.ceil(len(along) / max(1, int(room / (LEAST + GAP) + 1e-9)))
+    columns = math.ceil(len(along) / lines)
+    side = min(room / columns - GAP, LARGEST)
+    upright = _length(along) > side + GAP
+    height = lines * ((side + GAP) * len(down) + (_length(along) if upright else 0.25))
+    return Layout(across, columns, side, upright, height)
 
 
-def _drawn(
-    rows: Sequence[Row], runs: Sequence[Run], lines: Sequence[str], across: bool, side: float, width: float
-) -> Any:
+def _drawn(rows: Sequence[Row], runs: Sequence[Run], layout: Layout, width: float) -> Any:
     """Return the figure of a picture for each model and data set."""
     models = [run.record.model for run in runs]
-    data_names, model_names = [row[0] for row in rows], ["data", *models]
-    down, along = (model_names, data_names) if across else (data_names, model_names)
-    upright = _length(along) > side + GAP
-    height = (side + GAP) * len(down) + (_length(along) if upright else 0.25) + 0.14 * len(lines)
-    figure = canvas(width, height)
-    _say(figure, lines)
-    grid = figure.subplots(len(down), len(along), squeeze=False)
-    for at, row in enumerate(rows):
-        axes = grid[:, at] if across else grid[at]
-        _pictures(axes, row, models, side)
-        _label(axes[0], plain_text(row[0]), "black", across, upright)
-    heads = grid[:, 0] if across else grid[0]
-    for axis, name, family in zip(
-        heads, ["data", *models], ["", *(run.record.family for run in runs)], strict=True
-    ):
-        _label(axis, plain_text(name), ink(family), not across, upright)
+    names = (
+        [(row[0], "black") for row in rows],
+        [("data", ink("")), *((m.record.model, ink(m.record.family)) for m in runs)],
+    )
+    along, down = names if layout.across else names[::-1]
+    lines = math.ceil(len(along) / layout.columns)
+    figure = canvas(width, layout.height)
+    grid = figure.subplots(lines * len(down), layout.columns, squeeze=False)
+
+    def at(column: int, row: int) -> Any:
+        """Return the axes of the picture in a row and a column of the table, before it is continued below."""
+        return grid[column // layout.columns * len(down) + row, column % layout.columns]
+
+    for place, row in enumerate(rows):
+        others = range(len(models) + 1)
+        axes = [at(place, other) if layout.across else at(other, place) for other in others]
+        _pictures(axes, row, models, layout.side)
+    for column, (name, shade) in enumerate(along):
+        _label(at(column, 0), name, shade, True, layout.upright)
+    for place, (name, shade) in enumerate(down):
+        for first in range(0, len(along), layout.columns):
+            _label(at(first, place), name, shade, False, False)
+        for empty in range(len(along), lines * layout.columns):
+            at(empty, place).axis("off")
     return figure
 
 
-def _alone(row: Row, runs: Sequence[Run], lines: Sequence[str], width: float) -> Any:
+def _alone(row: Row, runs: Sequence[Run], width: float) -> Any:
     """Return the figure of one data set: its histogram and the models' densities, in lines."""
     columns = min(len(runs) + 1, 3 if width < 5 else 6)
     side = min(width / columns - GAP, LARGEST)
     names = [row[0], *(run.record.model for run in runs)]
     titles = [wrapped(name, side, 7) for name in names]
     height = -(-len(names) // columns)
-    figure = canvas(width, height * (side + GAP + 0.15 * max(map(len, titles))) + 0.14 * len(lines))
-    _say(figure, lines)
+    figure = canvas(width, height * (side + GAP + 0.15 * max(map(len, titles))))
     axes = figure.subplots(height, columns, squeeze=False).flatten()
     _pictures(axes, row, names[1:], side)
     inks = ["black", *(ink(run.record.family) for run in runs)]
     for axis, title, shade in zip(axes, titles, inks, strict=False):
-        _label(axis, "\n".join(map(plain_text, title)), shade, True, False)
+        axis.set_title("\n".join(map(plain_text, title)), color=shade, fontsize=7)
     return figure
-
-
-def _say(figure: Any, lines: Sequence[str]) -> None:
-    if lines:
-        figure.supxlabel("\n".join(map(plain_text, lines)), fontsize=6.5, color=GREY)
 
 
 def _pictures(axes: Sequence[Any], row: Row, models: Sequence[str], side: float) -> None:
@@ -131,16 +150,17 @@ def _pictures(axes: Sequence[Any], row: Row, models: Sequence[str], side: float)
 
 
 def _length(names: Sequence[str]) -> float:
-    """Return the inches that the longest of some labels takes, a little more than it needs."""
-    return 0.15 + LETTER * max(map(len, names))
+    """Return the inches that the longest line of some labels takes, with a margin."""
+    return 0.15 + max(text_width(line, 7) for name in names for line in wrapped(name, LABEL, 7))
 
 
 def _label(axis: Any, name: str, shade: str, above: bool, upright: bool) -> None:
     """Write a name above a picture, upright where it would run into the next one, or at its left."""
+    text = "\n".join(map(plain_text, wrapped(name, LABEL, 7)))
     if above:
-        axis.set_title(name, color=shade, fontsize=7, rotation=90 if upright else 0)
+        axis.set_title(text, color=shade, fontsize=7, rotation=90 if upright else 0)
     else:
-        axis.set_ylabel(name, color=shade, fontsize=7, rotation=0, ha="right", va="center")
+        axis.set_ylabel(text, color=shade, fontsize=7, rotation=0, ha="right", va="center")
 
 
 def _row(study: Study) -> Row | None:

@@ -36,6 +36,7 @@ __all__ = [
     "marker",
     "plain_text",
     "plain_ticks",
+    "text_width",
     "wrapped",
 ]
 
@@ -110,6 +111,15 @@ def label_points(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> 
         taken.append(boxes[best])
 
 
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Return the width of a line of text in inches; its letters have ``size`` points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size, weight=weight)
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
+
+
 def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
     """Return the lines of a text, each at most as wide as there is room for; a wider word is cut.
 
@@ -119,14 +129,9 @@ def wrapped(text: str, width: float, size: float, weight: str = "normal") -> lis
         size: of the letters, in points.
         weight: ``normal`` or ``bold``.
     """
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    font = FontProperties(size=size, weight=weight)
 
     def fits(line: str) -> bool:
-        points, _, _ = text_to_path.get_text_width_height_descent(line, font, ismath=False)
-        return points <= 72 * width
+        return text_width(line, size, weight) <= width
 
     lines: list[str] = []
     line = ""
