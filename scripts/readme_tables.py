@@ -16,8 +16,9 @@ from zoo.comparison.collect import collect
 from zoo.comparison.figures.paper import make
 from zoo.comparison.page.shorten import study_id
 from zoo.comparison.recommend import recommend
-from zoo.comparison.slide import Cell, Row, markdown
+from zoo.comparison.slide import Row, markdown
 from zoo.comparison.slide import slide as measured_slide
+from zoo.comparison.slide.questions import Cell
 from zoo.comparison.studies import studies
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

@@ -13,7 +13,8 @@ from scipy import stats
 
 from zoo.comparison.claims.sentences import all_claims
 from zoo.comparison.collect import collect
-from zoo.comparison.slide import EVIDENCE, QUESTIONS, ROWS, Cell, Slide, markdown, slide
+from zoo.comparison.slide import EVIDENCE, ROWS, Slide, markdown, slide
+from zoo.comparison.slide.questions import QUESTIONS, Cell
 from zoo.comparison.statistics import MARGIN
 from zoo.record import DataDescription, Metric
 

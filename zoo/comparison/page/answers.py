@@ -31,7 +31,8 @@ from zoo.comparison.recommend.numbers import (
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.timed import TRAINING, device_of, elsewhere, usual_device, values_of
 from zoo.comparison.recommend.unmeasured import absent_models, judged_otherwise, sweep_of_data
-from zoo.comparison.slide import THRESHOLDS, laws_of, of_study, slide
+from zoo.comparison.slide import laws_of, of_study, slide
+from zoo.comparison.slide.questions import THRESHOLDS
 from zoo.comparison.studies import Study
 from zoo.comparison.tables.main import bounds_in_words
 from zoo.comparison.tuning import efforts

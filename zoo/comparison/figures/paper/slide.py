@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.comparison.figures.paper.look import GREY, canvas, plain_text
-from zoo.comparison.slide import QUESTIONS, Question, Slide, slide
+from zoo.comparison.slide import Slide, slide
+from zoo.comparison.slide.questions import QUESTIONS, Question
 from zoo.comparison.statistics import MARGIN
 from zoo.comparison.studies import Study
 
