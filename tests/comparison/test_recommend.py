@@ -214,6 +214,44 @@ def test_the_nearest_constraint_to_relax_lets_its_model_in(quickstart: list[Stud
     assert "flow_matching" in names(recommend(quickstart, Constraints(latency=relaxation.value)))
 
 
+def test_the_likelihood_is_relaxed_by_the_least_step_first(tmp_path: Path) -> None:
+    nine(tmp_path)
+    for seed in range(3):
+        write(tmp_path, "wgan", "gan", "none", None, seed, fd=2.0)
+        write(tmp_path, "hvae", "vae", "lower bound", 1.9, seed, fd=5.0)
+        write(tmp_path, "cnf", "continuous flow", "estimate", 1.9, seed, fd=6.0)
+    runs = collect([tmp_path])[0]
+    bound = ("bound", "If a bound of the likelihood is enough, hvae comes in (fd/digits-cnn 5).")
+    estimate = (
+        "estimate",
+        "If an estimate of the likelihood is enough, flow_matching comes in (fd/digits-cnn 4.1).",
+    )
+    free = ("any", "Without any likelihood wgan comes in (fd/digits-cnn 2).")
+    steps = [bound, estimate, free]
+    for place, asked in enumerate(("exact", "bound", "estimate")):
+        answer = recommend(runs, Constraints(likelihood=asked))
+        assert [(one.value, one.text) for one in answer.relaxations] == steps[place:]
+        relaxed = recommend(runs, Constraints(likelihood=answer.relaxations[0].value))
+        assert answer.relaxations[0].name in names(relaxed)
+
+
+def test_a_further_step_of_the_likelihood_is_told_only_if_it_admits_a_better_one(tmp_path: Path) -> None:
+    seeds(tmp_path, "glow", fd=6.0)
+    seeds(tmp_path, "cnf", kind="estimate", fd=4.0)
+    seeds(tmp_path, "gan", "gan", kind="none", value=None, fd=5.0)
+    (relaxed,) = recommend(collect([tmp_path])[0], Constraints(likelihood="exact")).relaxations
+    assert (relaxed.value, relaxed.name) == ("estimate", "cnf")
+
+
+def test_a_lack_that_has_two_consequences_is_said_once_and_is_no_constraint_to_relax(
+    quickstart: list[Study],
+) -> None:
+    for weights in ({"fidelity": 0.0, "density": 1.0}, {"fidelity": 1.0, "density": 0.5}):
+        answer = recommend(quickstart, Constraints(likelihood="exact", **weights))
+        assert reasons(answer, "gan") == "it defines no likelihood"
+        assert "gan" not in [one.name for one in answer.relaxations]
+
+
 def test_likelihoods_of_different_kinds_are_never_ranked_against_each_other(quickstart: list[Study]) -> None:
     answer = recommend(quickstart, Constraints(fidelity=0, density=1))
     assert [block.kind for block in answer.blocks] == ["exact", "exact†", "lower bound", "estimate"]

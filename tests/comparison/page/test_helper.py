@@ -32,6 +32,8 @@ QUESTIONS = [
     Constraints(invertible=True),
     Constraints(conditional=True),
     Constraints(fidelity=0.0, density=1.0),
+    Constraints(likelihood="exact", fidelity=0.0, density=1.0),
+    Constraints(likelihood="exact", fidelity=1.0, density=0.5),
     Constraints(fidelity=0.0, density=1.0, latency=0.005),
     Constraints(fidelity=1.0, density=0.5),
     Constraints(dimension=64),
@@ -172,6 +174,18 @@ def test_an_answer_that_does_not_stand_for_its_model_is_in_the_table_and_its_car
     )
     tab.evaluate("zoo.set({latency: '1 us'})")
     assert "maf (updates 1000)" in tab.evaluate(names), "a constraint hides no row"
+    tab.close()
+
+
+def test_a_click_relaxes_the_likelihood_by_one_step(browser, page):
+    tab = browser.open(page)
+    tab.show("helper")
+    tab.evaluate("zoo.set({likelihood: 'exact', prefer: 'likelihood'}); zoo.idle()")
+    relax = "[...document.querySelectorAll('#helper-box li')].find(li => li.textContent.endsWith('relax'))"
+    assert tab.evaluate(f"{relax}.textContent").startswith("If a bound of the likelihood is enough, ")
+    for level in ("bound", "estimate"):
+        tab.evaluate(f"{relax}.querySelector('button').click()")
+        assert tab.evaluate("zoo.idle().then(() => zoo.state.likelihood)") == level
     tab.close()
 
 

@@ -86,7 +86,11 @@ def _candidate(question: Question, group: Group) -> Candidate:
 
 
 def _reasons(question: Question, one: Candidate) -> list[Reason]:
-    """Return every reason why a configuration is out."""
+    """Return every reason why a configuration is out, each once.
+
+    What lacks a likelihood that both is asked for and decides is out by what decides, which no constraint
+    that is relaxed mends.
+    """
     group, constraints = one.group, question.constraints
     if not group.finished:
         return [Reason("finished", "no run of it finished")]
@@ -108,7 +112,8 @@ def _reasons(question: Question, one: Candidate) -> list[Reason]:
     if constraints.lost is not None and lost.share > constraints.lost:
         reasons.append(Reason("lost", f"lost {lost.total} of its {lost.runs} runs ({lost.how})", lost.share))
     reasons += _beside(question)
-    return reasons + _without_criteria(question, one)
+    reasons += _without_criteria(question, one)
+    return list({reason.text: reason for reason in reasons}.values())
 
 
 def _beside(question: Question) -> list[Reason]:

@@ -165,13 +165,13 @@ class Relaxation:
 
     Attributes:
         constraint: the field of :class:`Constraints`.
-        value: what it would have to be; None for one that is not a number.
+        value: what it would have to be; None for one that would have to go.
         name: of that configuration.
         text: the sentence.
     """
 
     constraint: str
-    value: float | None
+    value: float | str | None
     name: str
     text: str
 

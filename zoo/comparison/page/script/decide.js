@@ -13,8 +13,9 @@ const LIMITS = {  // upper limit or not, and how a sentence begins
 const QUANTITY_NAMES = {latency: 'latency', throughput: 'throughput', training: 'training', memory: 'memory', parameters: 'parameters'};
 const SEVERAL = "its seeds' likelihoods are of several kinds";
 const LACKS = {'none': 'it defines no likelihood', 'estimate': 'its likelihood is an estimate (≈)', 'lower bound': 'its likelihood is a bound (≤)'};
-const RELAXABLE = {likelihood: 'that likelihood', latency: 'the latency', throughput: 'the throughput', training: 'the training time', memory: 'the memory',
+const RELAXABLE = {likelihood: 'any likelihood', latency: 'the latency', throughput: 'the throughput', training: 'the training time', memory: 'the memory',
   parameters: 'the limit of parameters', invertible: 'invertible latents', conditional: 'labels', checkpoint: 'the weights', dimension: 'the dimension', lost: 'the limit of lost runs'};
+const ENOUGH = {bound: 'If a bound of the likelihood is enough,', estimate: 'If an estimate of the likelihood is enough,'};
 
 const secondsText = seconds => (seconds < 1 ? `${general(1e3 * seconds, 3)} ms` : `${number(Number((seconds < 3600 ? seconds : seconds / 3600).toPrecision(3)))} ${seconds < 3600 ? 's' : 'h'}`);
 
@@ -95,7 +96,7 @@ function reasonsAgainst(row, asked, criteria) {
     if (key === 'density' && !(facts.kind in KIND_LEVELS)) reasons.push({constraint: 'criteria', text: LACKS[facts.kind] || SEVERAL, needed: null});
     else if (!facts.values[key]) reasons.push({constraint: 'criteria', text: `its ${quantity.spoken} was not measured`, needed: null});
   }
-  return reasons;
+  return [...new Map(reasons.map(reason => [reason.text, reason])).values()];  // each once; what decides is no constraint to relax
 }
 
 // Return a share in whole per cent, halves upwards.
@@ -284,6 +285,8 @@ function certaintyText(cards, tied, untested) {
   return (shares ? `Best in draws of the means over seeds (t): ${shares}; ${n}.` : `Ranked with ${n}.`) + (tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : '') + (untested.length ? ` Not tested, since another configuration of the model is: ${untested.join(', ')}.` : '') + (single ? ` One training seed, so no rank: ${single}.` : '');
 }
 
+// Return for each constraint the nearest configuration that it alone keeps out and that leads. The kind of likelihood is
+// relaxed step by step, and a further step is told only if it admits a better one.
 function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
   const facts = row => row.study.helper.rows[row.index], nearest = new Map(), kind = row => (apart ? facts(row).kind : '');
   const best = new Map(byKind(answers, apart).map(([one, members]) => [one, Math.min(Infinity, ...members.map(meanLoss))]));
@@ -296,7 +299,11 @@ function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
     const gain = !apart ? `${row.name} comes in (${told}).` : best.has(kind(row)) ? `${row.name} comes in and leads its kind of likelihood (${told}).` :
       `${row.name} would add an answer of its kind of likelihood (${told}); kinds are never compared.`;
     let distance = 0, value = null, words = `Without ${RELAXABLE[constraint]} ${gain}`;
-    if (constraint in LIMITS && needed === null) distance = Infinity;
+    if (constraint === 'likelihood') {
+      const level = KIND_LEVELS[facts(row).kind] || 0;
+      value = LEVELS[level]; distance = LEVELS.indexOf(limit) - level;
+      if (value in ENOUGH) words = `${ENOUGH[value]} ${gain}`;
+    } else if (constraint in LIMITS && needed === null) distance = Infinity;
     else if (constraint === 'lost') { distance = needed - limit; value = needed; words = `At ${limitText('lost', needed)} ${gain}`; }
     else if (constraint === 'dimension' && needed !== null) { distance = Math.abs(Math.log(needed / limit)); value = needed; words = `At ${grouped(needed, 0)} dimensions (${row.study.label}) ${gain}`; }
     else if (needed !== null) {
@@ -304,10 +311,15 @@ function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
       distance = needed > 0 && limit > 0 ? Math.abs(Math.log(needed / limit)) : Infinity;
       words = `At ${limitText(constraint, value)} ${gain}`;
     }
-    const place = `${constraint}\n${kind(row)}`, before = nearest.get(place);
-    if (!before || distance < before.distance || (distance === before.distance && meanLoss(row) < before.mainLoss)) nearest.set(place, {distance, mainLoss: meanLoss(row), constraint, value, name: row.name, text: words});
+    const place = `${constraint}\n${constraint === 'likelihood' ? value : ''}\n${kind(row)}`, before = nearest.get(place);
+    if (!before || distance < before.distance || (distance === before.distance && meanLoss(row) < before.mainLoss)) nearest.set(place, {distance, mainLoss: meanLoss(row), kind: kind(row), constraint, value, name: row.name, text: words});
   }
-  return [...nearest.values()].sort((a, b) => a.distance - b.distance);
+  return [...nearest.values()].sort((a, b) => a.distance - b.distance).filter(found => {
+    if (found.constraint !== 'likelihood') return true;
+    const better = found.mainLoss < (best.get(found.kind) ?? Infinity);
+    if (better) best.set(found.kind, found.mainLoss);
+    return better;
+  });
 }
 
 // Return the command that makes a run with three seeds.

@@ -149,7 +149,7 @@ function blockNode(block, study) {
 // Return the button that relaxes a constraint as an answer proposes.
 function relaxButton(relaxation) {
   const {constraint, value} = relaxation;
-  const change = constraint === 'likelihood' ? {likelihood: 'any'} : ['invertible', 'conditional', 'checkpoint'].includes(constraint) ? {[constraint]: false} :
+  const change = constraint === 'likelihood' ? {likelihood: value} : ['invertible', 'conditional', 'checkpoint'].includes(constraint) ? {[constraint]: false} :
     constraint === 'lost' ? {lost: `${Math.ceil(1000 * value) / 10} %`} : constraint === 'dimension' ? {dimension: value === null ? '' : String(value)} : {[constraint]: value === null ? '' : ['latency', 'training'].includes(constraint) ? `${Number((value * (value < 1 ? 1000 : 1)).toPrecision(3))} ${value < 1 ? 'ms' : 's'}` : general(value, 6)};
   return el('button', {type: 'button', class: 'small', onclick: () => { set(change); drawHelperForm(); }}, 'relax');
 }
