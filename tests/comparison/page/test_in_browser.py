@@ -238,6 +238,35 @@ def test_an_address_brings_the_same_view_again(tab, browser, page):
     again.close()
 
 
+@pytest.mark.parametrize("cut", ["c=bits_per_dim%2Cfd%252", "p=%25zz&q=maf", "e=%&s=%25", "A=%ff&c=,,%25%2C"])
+def test_a_link_that_was_cut_or_mangled_opens_the_page(browser, page, cut):
+    tab = browser.open(f"{page.as_uri()}#{cut}")
+    tab.evaluate(HELPERS)
+    assert len(rows(tab)) == (1 if "maf" in cut else 10)
+    assert tab.evaluate("words('#table-main thead th').some(words => words.startsWith('bits/dim'))")
+    tab.show("tradeoff")
+    assert tab.complaints == []
+    tab.close()
+
+
+def test_no_value_of_any_field_of_the_address_breaks_the_page(tab):
+    tab.show("helper")
+    keys = tab.evaluate("zoo.addressKeys")
+    assert {"s", "c", "hw", "ax", "k"} <= set(keys)
+    filters = {"q", "r", "st", "f"}  # they may leave nothing to draw
+    for junk in ("", "constructor", "-1", "1e999", "0.5", "|", "a|b|c", "%25", ",,", "own"):
+        tab.evaluate(f"location.hash = '{'&'.join(f'{key}={junk}' for key in keys if key not in filters)}'")
+        tab.settle()
+        tab.evaluate("zoo.idle()")
+        assert tab.complaints == [], junk
+        assert len(rows(tab)) == 10
+    for field, value in (("ax", "updates"), ("k", 1), ("hw", "")):
+        name = {"ax": "axis", "k": "budget", "hw": "prefer"}[field]
+        tab.evaluate(f"location.hash = '{field}=nonsense'")
+        tab.settle()
+        assert tab.evaluate(f"zoo.state.{name}") == value
+
+
 def test_the_sheet_of_a_number_has_its_seeds_command_and_differences(tab):
     tab.evaluate("zoo.set({baseline: row('glow~glow').id})")
     tab.evaluate("zoo.set({open: `${row('glow~glow-wide').id}|bits_per_dim`})")

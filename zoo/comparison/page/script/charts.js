@@ -114,8 +114,61 @@ const roomFor = names => 24 + Math.max(0, ...names.map(widthOf));
 
 const axisLook = (title, log = false) => ({
   title: {text: title, standoff: 8}, type: log ? 'log' : 'linear', gridcolor: colour('line'), linecolor: colour('line'),
-  zerolinecolor: colour('line'), automargin: true, ...(log ? {dtick: 'D2', tickformat: '~g'} : {}),
+  zerolinecolor: colour('line'), automargin: true,
 });
+
+const MOST_TICKS = 8, TICK = 12;   // TICK: pixels, the size of a tick's letters
+
+// Return a number as a tick of an axis has it, with some digits behind the point.
+function tickText(value, digits) {
+  if (value >= 1e-4 && value < 1e6) return grouped(value, digits);
+  return general(value, 3).replace(/e([+-])0*/, (_, sign) => `e${sign === '-' ? '-' : ''}`);
+}
+
+// Return {tickvals, ticktext} of a logarithmic axis over a range of logarithms, so many pixels long: as many as have room,
+// at least three wherever three have. They are powers of ten, these with their threefold or their double and fivefold, and,
+// on an axis of less than a decade, also numbers at equal distances.
+function logTicks([low, high], length, across) {
+  const size = (high - low) * 1e-9, decades = Array.from({length: Math.ceil(high) - Math.floor(low) + 1}, (_, i) => Math.floor(low) + i);
+  const places = (values, digits) => values.map(value => Number(value.toPrecision(9))).filter(value => value > 0 && Math.log10(value) >= low - size && Math.log10(value) <= high + size)
+    .map(value => ({value, text: tickText(value, digits(value))}));
+  const exact = value => Math.max(0, -Math.floor(Math.log10(value)));
+  const geometric = [...[6, 5, 4, 3, 2, 1].map(step => decades.filter(decade => decade % step === 0).map(decade => 10 ** decade)),
+    ...[[1, 3], [1, 2, 5]].map(digits => decades.flatMap(decade => digits.map(digit => digit * 10 ** decade)))].map(values => places(values, exact));
+  const even = high - low > 1 ? [] : [0, -1, -2].flatMap(lower => [5, 2, 1].map(digit => [digit, Math.floor(Math.log10(10 ** high - 10 ** low)) + lower])).map(([digit, decade]) => {
+    const step = digit * 10 ** decade, first = Math.floor(10 ** low / step);
+    return places(Array.from({length: Math.ceil((10 ** high - 10 ** low) / step) + 2}, (_, i) => (first + i) * step), () => Math.max(0, -decade));
+  });
+  const fits = ticks => ticks.every(({value, text}, i) => {
+    if (!i) return true;
+    const apart = length * (Math.log10(value) - Math.log10(ticks[i - 1].value)) / (high - low);
+    return apart >= (across ? (widthOf(text) + widthOf(ticks[i - 1].text)) / 2 * TICK / LABEL + TICK : 1.5 * TICK);
+  });
+  const best = [...geometric, ...even].filter(ticks => ticks.length <= MOST_TICKS && fits(ticks)).reduce((a, b) => (b.length > a.length ? b : a), []);
+  return {tickvals: best.map(tick => tick.value), ticktext: best.map(tick => tick.text)};
+}
+
+// Give the logarithmic axes of a layout their ranges, where they have none, and their ticks.
+function addTicks(look, traces, width) {
+  const right = look.showlegend && look.legend.orientation === 'v' ? 50 + Math.max(...traces.map(trace => widthOf(plainLabel(trace.name || '')))) : 0;
+  for (const [name, values, length] of [['xaxis', 'x', width - look.margin.l - look.margin.r - right], ['yaxis', 'y', narrow() && look.showlegend ? 280 : look.height - look.margin.t - look.margin.b]]) {
+    if (look[name]?.type !== 'log') continue;
+    const range = look[name].range || rangeOf(traces.flatMap(trace => trace[values]).filter(value => value > 0), true);
+    look[name] = {...look[name], range, tickmode: 'array', tickangle: 0, ...logTicks(range, length, values === 'x')};
+  }
+}
+
+// Give the logarithmic axes of a drawn chart the ticks of the part that the reader has chosen.
+function renewTicks(node) {
+  const changes = {};
+  for (const name of ['xaxis', 'yaxis']) {
+    const axis = node._fullLayout?.[name];
+    if (axis?.type !== 'log') continue;
+    const {tickvals, ticktext} = logTicks(axis.range, axis._length, name === 'xaxis');
+    if (ticktext.join() !== [...axis.ticktext || []].join()) Object.assign(changes, {[`${name}.tickvals`]: tickvals, [`${name}.ticktext`]: ticktext});
+  }
+  if (Object.keys(changes).length) Plotly.relayout(node, changes);
+}
 
 // Draw a chart. `finding` says in a sentence what it shows; readers of the screen hear it.
 function plot(id, traces, layout, finding, events = {}) {
@@ -142,8 +195,9 @@ function plot(id, traces, layout, finding, events = {}) {
     for (const trace of traces) if (trace.name) trace.name = escapeLabel(cut(plainLabel(trace.name), wide));
     look.legend = {...look.legend, orientation: 'h', x: 0, xanchor: 'left', y: -70 / 280, maxheight: 20 * names + 20};
   }
+  addTicks(look, traces, node.clientWidth);
   Plotly.react(node, traces, look, {displayModeBar: false, responsive: true, scrollZoom: false});
-  for (const [name, react] of Object.entries(events)) {
+  for (const [name, react] of Object.entries({plotly_relayout: () => renewTicks(node), ...events})) {
     node.removeAllListeners?.(name);
     node.on(name, react);
   }

@@ -79,6 +79,7 @@ const READ = {latency: [secondsOf, '10 ms, 0.5 s'], throughput: [amountOf, '1000
 // Return the fields whose text cannot be read.
 const unreadable = () => Object.keys(READ).filter(name => Number.isNaN(READ[name][0](state[name])));
 
+const LIKELIHOODS_ASKED = [['any', 'any or none'], ['estimate', 'at least an estimate'], ['bound', 'at least a bound'], ['exact', 'exact']];
 const WEIGHTS = {'': [null, 0, null], quality: [1, 0, 0], coverage: [0, 1, 0], likelihood: [0, 0, 1], balanced: [1, 1, 0]};
 
 // Return the constraints that the form holds.
@@ -161,7 +162,7 @@ function drawHelperForm() {
   const weight = (label, name) => el('label', {class: 'field'}, el('span', {}, label), el('input', {type: 'number', name, min: 0, step: 0.5, value: state[name], onchange: event => set({[name]: Math.max(0, Number(event.target.value))})}));
   const weights = [['quality', 'samples near the data', criteria.fidelity], ['coverage', 'samples of every kind', criteria.coverage], ['likelihood', known ? 'divergence from the known density' : 'likelihood, each kind by itself', criteria.density], ['balanced', 'near and of every kind', criteria.coverage], ['own', 'weights of my own', criteria.fidelity]];
   fill(byId('helper-controls'),
-    select('likelihood', [['any', 'any or none'], ['estimate', 'at least an estimate'], ['bound', 'at least a bound'], ['exact', 'exact']], state.likelihood, likelihood => set({likelihood})),
+    select('likelihood', LIKELIHOODS_ASKED, state.likelihood, likelihood => set({likelihood})),
     field('one sample ≤', 'latency', '10 ms'), field('samples/s ≥', 'throughput', '1000'), field('training ≤', 'training', '60 s'), field('parameters ≤', 'parameters', '200k'), field('memory ≤', 'memory', '2 GB'),
     toggle('invertible latents', state.invertible, invertible => set({invertible})), toggle('conditional', state.conditional, conditional => set({conditional})),
     toggle('weights at hand', state.checkpoint, checkpoint => set({checkpoint})), field('dimensions ≈', 'dimension', '64'), field('runs lost ≤', 'lost', '10 %'),

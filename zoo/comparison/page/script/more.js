@@ -85,7 +85,7 @@ function drawStability() {
   const label = row => markedName(kind(row), cut(row.name, narrow() ? (lostOf(row).total ? 100 : 150) : 300)) + (lostOf(row).total ? lost(row) : '');
   const filtered = all.filter(row => !chosen.includes(row)), among = filtered.filter(row => lostOf(row).total).length;
   const absent = [[filtered.length, `left out by the filters, ${among} of them with lost runs`], [chosen.length - measured.length, 'without a value'], [measured.length - rows.length, 'too many to draw']].filter(([n]) => n).map(([n, why]) => `${n} ${why}`);
-  plot('stability-chart', points.length ? [trace] : [], {xaxis: {...axisLook(column ? (narrow() ? escapeLabel(column.heading) : axisTitle(column)) : '', log), ...(narrow() && log ? {dtick: 1} : {})}, height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},
+  plot('stability-chart', points.length ? [trace] : [], {xaxis: {...axisLook(column ? (narrow() ? escapeLabel(column.heading) : axisTitle(column)) : '', log)}, height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},
     yaxis: {...axisLook(''), tickvals: rows.map((_, place) => place), ticktext: rows.map(row => escapeLabel(label(row))), range: [rows.length - 0.5, -0.5]}},
   points.length ? `${column.heading}: every seed that has a value, of ${rows.length} of ${count(all.length, 'configuration')}${absent.length ? ` (${absent.join('; ')})` : ''}. ${spread.length ? `Widest over seeds: ${spread.slice(0, 3).map(([name, ratio]) => `${name} ×${general(ratio, 2)}`).join(', ')}. ` : 'One seed each: no spread to see. '}${lostText(chosen)}` : 'No visible row has seeds of this column.');
 }
@@ -129,7 +129,7 @@ function drawProfile() {
     return [[px - 5, py - 5, px + 5, py + 5], [px - 1, py, px + 1, before], [px, py - 1, next, py + 1]];
   }));
   const named = shares.map(({name, steps}) => ({name, points: steps.filter(([value]) => value < 10 ** high)}));
-  plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range, ...(narrow() ? {dtick: 1} : {})}, yaxis: {...axisLook('share of its data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
+  plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range}, yaxis: {...axisLook('share of its data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
     annotations: narrow() ? [] : placeLabels(named, obstacles, frame, x, y),
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
   `Of ${data.length} data sets of known density, the share of those a model was run on where the divergence is at most ${number(state.tau)} nats: ${shares.map(({name, share, tried}) => `${name} ${(100 * share).toFixed(0)} %${unrun(tried)}`).join(', ')}. An estimate (≈) is ranked among estimates alone.`);

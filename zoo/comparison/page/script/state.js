@@ -1,40 +1,40 @@
 // What the reader has chosen: one object, mirrored in the address, so that a view can be sent to somebody.
 
-const FIELDS = {  // name in the address, and the value of a page that nobody has touched
+const FIELDS = {  // name in the address, the value of a page that nobody has touched, and what it may be: words, or numbers from a least one
   study: ['s', () => DATA.studies[0].id],
   group: ['g', 'overview'],
   columns: ['c', []],
   query: ['q', ''],
   hidden: ['f', []],
-  status: ['st', 'all'],
-  rows: ['r', 'models'],
+  status: ['st', 'all', () => ['all', 'finished', 'troubled']],
+  rows: ['r', 'models', () => ['models', 'all', 'pinned']],
   sort: ['o', ''],
   differs: ['d', false],
-  statistic: ['m', 'mean'],
+  statistic: ['m', 'mean', () => ['mean', 'median']],
   expanded: ['e', []],
   pins: ['p', []],
   baseline: ['b', ''],
-  guard: ['gd', GUARD],
+  guard: ['gd', GUARD, 1],
   x: ['x', 'latency'],
   y: ['y', ''],
   linear: ['ln', []],
   front: ['fr', true],
   curve: ['cv', ''],
-  axis: ['ax', 'updates'],
+  axis: ['ax', 'updates', () => Object.keys(AXIS_WORDS)],
   bandsLog: ['cl', false],
   reach: ['tt', ''],
-  scale: ['sc', 'batch'],
+  scale: ['sc', 'batch', () => Object.keys(SCALES)],
   strip: ['sp', ''],
-  budget: ['k', 1],
-  tau: ['t', 0.05],
-  sample: ['i', 0],
+  budget: ['k', 1, 1],
+  tau: ['t', 0.05, 1e-9],
+  sample: ['i', 0, 0],
   shown: ['sv', ''],
   a: ['A', ''],
   b: ['B', ''],
   open: ['w', ''],
   evidence: ['ev', ''],
   claim: ['L', ''],
-  likelihood: ['hl', 'any'],
+  likelihood: ['hl', 'any', () => LIKELIHOODS_ASKED.map(([key]) => key)],
   latency: ['hm', ''],
   throughput: ['ht', ''],
   training: ['hd', ''],
@@ -45,10 +45,10 @@ const FIELDS = {  // name in the address, and the value of a page that nobody ha
   checkpoint: ['hk', false],
   dimension: ['hn', ''],
   lost: ['hu', ''],
-  prefer: ['hw', ''],
-  fidelity: ['hwf', 1],
-  coverage: ['hwc', 0],
-  density: ['hwd', 0],
+  prefer: ['hw', '', () => [...Object.keys(WEIGHTS), 'own']],
+  fidelity: ['hwf', 1, 0],
+  coverage: ['hwc', 0, 0],
+  density: ['hwd', 0, 0],
 };
 
 const state = {};
@@ -59,16 +59,27 @@ const initial = name => {
   return typeof value === 'function' ? value() : Array.isArray(value) ? [...value] : value;
 };
 
-// Read the state off the address; what the address does not name has its first value.
+// Return the items of a list in an address; one that was cut or mangled on its way is left out.
+function itemsOf(list) {
+  return list.split(',').flatMap(item => {
+    try { return item ? [decodeURIComponent(item)] : []; } catch { return []; }
+  });
+}
+
+// Return the value that a text of the address gives to a field; its first value where the text makes no sense.
+function valueOf(found, first, allowed) {
+  if (Array.isArray(first)) return itemsOf(found);
+  if (typeof first === 'boolean') return found === '1';
+  if (typeof first === 'number') return found.trim() && Number.isFinite(Number(found)) && Number(found) >= allowed ? Number(found) : first;
+  return allowed && !allowed().includes(found) ? first : found;
+}
+
+// Read the state off the address; what the address does not name, or names in vain, has its first value.
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
-  for (const [name, [key]] of Object.entries(FIELDS)) {
+  for (const [name, [key, , allowed]] of Object.entries(FIELDS)) {
     const first = initial(name), found = given.get(key);
-    if (found === null) state[name] = first;
-    else if (Array.isArray(first)) state[name] = found ? found.split(',').map(decodeURIComponent) : [];
-    else if (typeof first === 'boolean') state[name] = found === '1';
-    else if (typeof first === 'number') state[name] = Number.isFinite(Number(found)) ? Number(found) : first;
-    else state[name] = found;
+    state[name] = found === null ? first : valueOf(found, first, allowed);
   }
   if (!DATA.studies.some(study => study.id === state.study)) state.study = DATA.studies[0].id;
 }

@@ -48,7 +48,7 @@ function drawTradeoff() {
   for (const row of best) groups.set(x.likelihood || y.likelihood ? kinds(row) : '', [...(groups.get(x.likelihood || y.likelihood ? kinds(row) : '') || []), row]);
   const traces = [...groups.values()].flatMap(members => frontTraces(members, x, y));
   traces.push({
-    type: 'scatter', mode: 'markers', x: rows.map(row => x.value[row.index]), y: rows.map(row => y.value[row.index]),
+    type: 'scatter', mode: 'markers', cliponaxis: false, x: rows.map(row => x.value[row.index]), y: rows.map(row => y.value[row.index]),
     error_x: errors(x), error_y: errors(y), customdata: rows.map(row => row.id), ids: rows.map(row => row.id),
     marker: {color: rows.map(row => (collapsed(row) ? faint(familyColour(row.family), 0.3) : familyColour(row.family))),
       symbol: rows.map(row => SYMBOLS[kinds(row)]), size: rows.map(row => (pinned(row) ? 15 : row.stands ? 10 : 8)),
@@ -57,7 +57,7 @@ function drawTradeoff() {
     hovertemplate: '%{hovertext}<extra></extra>',
   });
   const odd = rows.filter(row => x.odd[row.index] || y.odd[row.index]);
-  if (odd.length) traces.push({type: 'scatter', mode: 'markers', hoverinfo: 'skip', x: odd.map(row => x.value[row.index]), y: odd.map(row => y.value[row.index]), marker: {symbol: 'x-thin-open', size: 18, color: colour('ink'), line: {width: 1.5, color: colour('ink')}}});
+  if (odd.length) traces.push({type: 'scatter', mode: 'markers', cliponaxis: false, hoverinfo: 'skip', x: odd.map(row => x.value[row.index]), y: odd.map(row => y.value[row.index]), marker: {symbol: 'x-thin-open', size: 18, color: colour('ink'), line: {width: 1.5, color: colour('ink')}}});
   const floor = y.floor !== null && !(log.y && y.floor <= 0) ? y.floor : null;
   const ends = (column, on) => rows.flatMap(row => [-1, 0, 1].map(side => column.value[row.index] + side * (column.spread[row.index] || 0))).filter(value => !on || value > 0.3 * Math.min(...rows.map(row => column.value[row.index])));
   const across = {log: log.x, range: rangeOf(ends(x, log.x), log.x, 0.06)}, up = {log: log.y, range: rangeOf([...ends(y, log.y), ...(floor === null ? [] : [floor])], log.y, 0.06)};
