@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ FAMILY = {
     "diffusion": "diffusion", "vae": "vae", "gan": "gan",
 }  # fmt: skip
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+BOX = "(b => [b.left, b.top, b.right, b.bottom])"  # of a DOMRect
 BLURRED = {"sigma": [0.0, 0.5, 1.0, 2.0, 4.0], "value": [1.0, 0.4, 0.03, 0.007, 0.002]}
 
 
@@ -67,6 +70,14 @@ def charts(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Tab:
     return tab
 
 
+@pytest.fixture(params=[1400, 400])
+def window(browser: Browser, charts: Tab, request: pytest.FixtureRequest) -> Iterator[Tab]:
+    """Yield the page of ``charts`` in a tab of its own, which is wide in one test and narrow in the other."""
+    tab = browser.open(charts.root.parent / "index.html", width=request.param)  # type: ignore[attr-defined]
+    yield tab
+    tab.close()
+
+
 def look(tab: Tab, label: str, section: str) -> None:
     """Choose a data set, scroll to a section, and wait until its chart is drawn of these data."""
     tab.evaluate(f"zoo.set({{study: zoo.studyData().studies.find(s => s.label === '{label}').id}})")
@@ -74,6 +85,22 @@ def look(tab: Tab, label: str, section: str) -> None:
     tab.settle()
     tab.evaluate("zoo.idle()")
     tab.settle()
+
+
+def labels_of(tab: Tab, section: str) -> list[tuple[str, Box]]:
+    """Return the text of each label of a chart, and where it stands."""
+    labels = tab.evaluate(
+        f"[...document.querySelectorAll('#{section}-chart .annotation-text')]"
+        f".map(n => [n.textContent, {BOX}(n.getBoundingClientRect())])"
+    )
+    return [(text, tuple(box)) for text, box in labels]
+
+
+def overlap(one: Box, other: Box) -> tuple[float, float]:
+    """Return how wide and how high the common part of two boxes is; negative for how far they are apart."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    return across, down
 
 
 def drawn(tab: Tab, section: str) -> list[tuple[str, str, str]]:
@@ -243,14 +270,12 @@ def test_names_beside_likelihoods_have_the_marks_of_their_kinds(
     tab.close()
 
 
-@pytest.mark.parametrize("width", [1400, 400])
-def test_one_far_model_does_not_flatten_the_chart_of_sharpness(
-    browser: Browser, charts: Tab, width: int
-) -> None:
-    tab = browser.open(charts.root.parent / "index.html", width=width)  # type: ignore[attr-defined]
-    look(tab, "digits", "sharpness")
+def test_one_far_model_does_not_flatten_the_chart_of_sharpness(window: Tab) -> None:
+    look(window, "digits", "sharpness")
     chart = "document.querySelector('#sharpness-chart')"
-    traces = tab.evaluate(f"{chart}.data.map(t => [t.name.split(',')[0], t.marker?.symbol, t.x[0], t.y[0]])")
+    traces = window.evaluate(
+        f"{chart}.data.map(t => [t.name.split(',')[0], t.marker?.symbol, t.x[0], t.y[0]])"
+    )
     placed = {name: (symbol, x, y) for name, symbol, x, y in traces[1:]}
     assert {name for name, (symbol, _, _) in placed.items() if symbol == "arrow-right"} == {"gan"}
     assert {name for name, (symbol, _, _) in placed.items() if symbol == "arrow-up"} == {
@@ -259,48 +284,36 @@ def test_one_far_model_does_not_flatten_the_chart_of_sharpness(
         "maf",
     }
     assert placed["glow"][1:] == (0.4, 0.7), "what is near stands where it is"
-    left, right = tab.evaluate(f"{chart}._fullLayout.xaxis.range")
+    left, right = window.evaluate(f"{chart}._fullLayout.xaxis.range")
     assert left < 0 < placed["gan"][1] < right < 2
-    low, high = tab.evaluate(f"{chart}._fullLayout.yaxis.range")
+    low, high = window.evaluate(f"{chart}._fullLayout.yaxis.range")
     assert 10**low < 0.7 < placed["ffjord"][2] < 10**high < 5
-    box = "(b => [b.left, b.top, b.right, b.bottom])"
-    frame = tab.evaluate(f"{box}({chart}.getBoundingClientRect())")
-    labels = tab.evaluate(
-        f"[...{chart}.querySelectorAll('.annotation-text')]"
-        f".map(n => [n.textContent, {box}(n.getBoundingClientRect())])"
-    )
+    frame = window.evaluate(f"{BOX}({chart}.getBoundingClientRect())")
+    labels = labels_of(window, "sharpness")
     assert {name for name, _ in labels} == {"gan: 40 px", "ffjord: 90", "iresnet: 80", "maf: 70"}
     for _, (left, top, right, bottom) in labels:
         assert frame[0] <= left < right <= frame[2], "the number is read in full"
         assert frame[1] <= top < bottom <= frame[3]
     for (_, one), (_, other) in itertools.combinations(labels, 2):
-        wide = min(one[2], other[2]) - max(one[0], other[0])
-        high = min(one[3], other[3]) - max(one[1], other[1])
-        assert wide <= 0 or high <= 0, "no number on another"
-    (said,) = tab.evaluate("[document.querySelector('#sharpness-chart-finding').textContent]")
+        assert min(overlap(one, other)) <= 0, "no number on another"
+    (said,) = window.evaluate("[document.querySelector('#sharpness-chart-finding').textContent]")
     assert "gan 40.00 px" in said
     assert "Beyond the edge, with an arrow and the value: 4 models." in said
-    tab.close()
 
 
-@pytest.mark.parametrize("width", [1400, 400])
-def test_every_point_of_the_sharpness_is_named_and_has_a_look_of_its_own(
-    browser: Browser, charts: Tab, width: int
-) -> None:
-    tab = browser.open(charts.root.parent / "index.html", width=width)  # type: ignore[attr-defined]
-    look(tab, "digits", "sharpness")
+def test_every_point_of_the_sharpness_is_named_and_has_a_look_of_its_own(window: Tab) -> None:
+    look(window, "digits", "sharpness")
     chart = "document.querySelector('#sharpness-chart')"
-    points = tab.evaluate(f"{chart}.data.slice(1).map(t => [t.name, t.marker.color, t.marker.symbol])")
+    points = window.evaluate(f"{chart}.data.slice(1).map(t => [t.name, t.marker.color, t.marker.symbol])")
     near = [point[1:] for point in points if not point[2].startswith("arrow")]
     assert len({*map(tuple, near)}) == len(near) >= 8
     symbols = {name: symbol for name, _, symbol in points}
     assert symbols["vae (lr 0.01)"] == f"{symbols['vae']}-open", "the marker is the model's"
-    legend = tab.evaluate(f"[...{chart}.querySelectorAll('.legendtext')].map(n => n.textContent)")
+    legend = window.evaluate(f"[...{chart}.querySelectorAll('.legendtext')].map(n => n.textContent)")
     assert legend == ["real images, blurred", *(name for name, *_ in points)]
     bottom = f"{chart}.getBoundingClientRect().bottom"
     last = f"[...{chart}.querySelectorAll('.legendtext')].at(-1).getBoundingClientRect().bottom"
-    assert tab.evaluate(f"{last} <= {bottom}"), "all of the legend is seen"
-    tab.close()
+    assert window.evaluate(f"{last} <= {bottom}"), "all of the legend is seen"
 
 
 def test_markers_of_rows_that_would_look_alike_differ(charts: Tab) -> None:
@@ -311,25 +324,19 @@ def test_markers_of_rows_that_would_look_alike_differ(charts: Tab) -> None:
     assert len(symbols) == len({*symbols}) == 9
 
 
-@pytest.mark.parametrize("width", [1400, 400])
-def test_no_name_stands_on_the_words_of_the_floor(browser: Browser, charts: Tab, width: int) -> None:
-    tab = browser.open(charts.root.parent / "index.html", width=width)  # type: ignore[attr-defined]
-    look(tab, "digits", "tradeoff")
-    tab.evaluate("zoo.columnOf(zoo.current(), 'fd/digits-cnn').floor = 15.9")  # where the rightmost point is
-    tab.evaluate("zoo.set({pins: [zoo.rowsOf(zoo.current())[0].id]})")
-    tab.settle()
-    tab.evaluate("zoo.idle()")
-    boxes = tab.evaluate(
-        "[...document.querySelectorAll('#tradeoff-chart .annotation-text')].map(n => [n.textContent, "
-        "(b => [b.left, b.top, b.right, b.bottom])(n.getBoundingClientRect())])"
-    )
-    (floor,) = (box for text, box in boxes if text.startswith("real data"))
-    for text, box in boxes:
+def test_no_name_stands_on_the_words_of_the_floor(window: Tab) -> None:
+    look(window, "digits", "tradeoff")
+    at_the_rightmost_point = 15.9
+    window.evaluate(f"zoo.columnOf(zoo.current(), 'fd/digits-cnn').floor = {at_the_rightmost_point}")
+    window.evaluate("zoo.set({pins: [zoo.rowsOf(zoo.current())[0].id]})")
+    window.settle()
+    window.evaluate("zoo.idle()")
+    labels = labels_of(window, "tradeoff")
+    (floor,) = (box for text, box in labels if text.startswith("real data"))
+    for text, box in labels:
         if not text.startswith("real data"):
-            across = min(floor[2], box[2]) - max(floor[0], box[0])
-            down = min(floor[3], box[3]) - max(floor[1], box[1])
+            across, down = overlap(floor, box)
             assert across <= 1 or down <= 3, text
-    tab.close()
 
 
 def test_a_label_that_is_cut_has_an_ellipsis(charts: Tab) -> None:
