@@ -5,7 +5,6 @@ Every p-value is two-sided. SciPy is imported when a test runs, so that ``zoo co
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 import warnings
@@ -20,10 +19,7 @@ import numpy as np
 LEVEL = 0.05  # of significance
 LEAST_SEEDS = 3  # on each side of a test that decides
 MARGIN = 1.25  # two numbers within this factor of each other count as the same
-POWER = 0.8  # with which the detectable effect is seen
-FIRST_STAGE, LAST_STAGE = 5, 20  # seeds a side, the least and the most that the two-stage rule asks for
 HEAVY = 10.0  # robust deviations from the median: a value beyond is the tail of a distribution without a mean
-LARGE = 200.0  # degrees of freedom, from which a t is a normal deviate to 1 %
 WAYS = 20_000  # to deal the ranks to two sides, up to which a rank test counts them all
 EXACT = 8  # values, up to which a permutation test takes all permutations
 NORMAL_QUANTILE = 1.959964  # at 97.5 %
@@ -151,8 +147,16 @@ def ratio(
 
 def as_factor(outcome: Outcome) -> Outcome:
     """Return the result of a test of logarithms with its estimate and interval as factors."""
-    estimate, low, high = (_exp(value) for value in (outcome.estimate, outcome.low, outcome.high))
+    estimate, low, high = (exponential(value) for value in (outcome.estimate, outcome.low, outcome.high))
     return replace(outcome, estimate=estimate, low=low, high=high, factor=True)
+
+
+def exponential(value: float) -> float:
+    """Return e to the power of a value; infinity where that is beyond every number."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Outcome:
@@ -274,50 +278,6 @@ def equivalence(outcome: Outcome, margin: float) -> float:
     return float(max(found))
 
 
-@functools.cache
-def detectable(outcome: Outcome) -> float:
-    """Return the smallest effect that a t-test of this error sees with the power :data:`POWER`.
-
-    A factor above 1, or a difference above 0; NaN if the outcome has no error.
-    """
-    from scipy import optimize, stats
-
-    if not outcome.error > 0 or outcome.freedom < 0.5:
-        return math.nan
-    freedom = outcome.freedom
-    if freedom > LARGE:
-        shift = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
-        return _exp(shift * outcome.error) if outcome.factor else shift * outcome.error
-    limit = float(stats.t.ppf(1 - LEVEL / 2, freedom))
-
-    def lacking(shift: float) -> float:
-        """Return how much the power at a shift of so many standard errors falls short."""
-        law = stats.nct(freedom, shift)
-        power = float(law.sf(limit))  # the other tail adds less than 1e-4 where the power is high
-        return POWER - (1.0 if math.isnan(power) else power)  # SciPy gives NaN far out
-
-    shift = float(optimize.brentq(lacking, 1e-3, 3 * limit + 10, xtol=1e-4))
-    return _exp(shift * outcome.error) if outcome.factor else shift * outcome.error
-
-
-def seeds_to_see(effect: float, spread: float, *, paired: bool = False) -> int:
-    """Return how many seeds a side see an effect with the power :data:`POWER`, by Stein's two-stage rule.
-
-    The seeds of the first stage give the spread, and the rule how many there are to be in all: as many as the
-    normal approximation needs, no fewer than :data:`FIRST_STAGE` and no more than :data:`LAST_STAGE`.
-
-    Args:
-        effect: a difference of means, of logarithms if the effect is a factor.
-        spread: the larger standard deviation of the two sides, or that of the differences of pairs.
-        paired: whether the values are pairs.
-    """
-    from scipy import stats
-
-    shift = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
-    needed = (1 if paired else 2) * (shift * spread / effect) ** 2
-    return min(LAST_STAGE, max(FIRST_STAGE, math.ceil(needed)))
-
-
 def share_interval(hits: int, n: int) -> tuple[float, float]:
     """Return the exact 95 % interval (Clopper and Pearson 1934) of a share.
 
@@ -342,14 +302,6 @@ def heavy(*samples: Sequence[float]) -> bool:
         if scale > 0 and max(sample) - middle > HEAVY * scale:
             return True
     return False
-
-
-def _exp(value: float) -> float:
-    """Return e to the power of a value; infinity where that is beyond every number."""
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
 
 
 def spearman(x: Sequence[float], y: Sequence[float], draws: int = 9999) -> Outcome:

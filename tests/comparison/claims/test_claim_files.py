@@ -28,7 +28,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.commands import claims
 from zoo.comparison.figures import ledger
 from zoo.comparison.figures.style import canvas
-from zoo.comparison.statistics import detectable
+from zoo.comparison.power import detectable
 from zoo.comparison.studies import studies
 from zoo.record import Cost, DataDescription, Metric, Provenance, Record, Sampling, SamplingOrder
 from zoo.sweep import plan_sweep

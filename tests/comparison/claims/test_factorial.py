@@ -147,12 +147,6 @@ def test_two_read_outs_are_paired_at_the_updates_at_which_both_were_tuned():
     assert found.outcome.estimate == pytest.approx(4 / 7, rel=0.03), "1,000 updates, at the baseline's rate"
 
 
-@pytest.mark.parametrize(("spread", "asked"), [(0.01, 5), (0.2, 13), (0.9, 20)])
-def test_an_undecided_claim_says_how_many_seeds_the_two_stage_rule_asks_for(spread, asked):
-    assert tests.seeds_to_see(math.log(1.25), spread) == asked
-    assert tests.seeds_to_see(math.log(1.25), 0.2, paired=True) == 7
-
-
 def test_the_seeds_asked_for_follow_from_the_spread_of_the_first_ones_whatever_the_verdict():
     def pair(level, spread, seeds=5):
         cutout = {"training.augment": ["cutout"]}

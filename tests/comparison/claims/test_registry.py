@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from simulated_runs import around, gan, judged, wgan
 
-from zoo.comparison import guards, statistics
+from zoo.comparison import guards, power, statistics
 from zoo.comparison.claims import decision, registry, render, sensitivity
 from zoo.comparison.claims.registry import common, registered, registered_claims, rule_hash
 from zoo.comparison.claims.sentences import all_claims
@@ -31,7 +31,7 @@ def test_no_entry_is_left_over():
 def test_the_registered_constants_are_those_of_the_code():
     assert common() == {
         "level": statistics.LEVEL,
-        "power": statistics.POWER,
+        "power": power.POWER,
         "least": statistics.LEAST_SEEDS,
         "margin": statistics.MARGIN,
         "collapsed": guards.UNLEARNED,

@@ -11,7 +11,8 @@ from scipy import stats
 
 from zoo.comparison.claims.decision import Decision
 from zoo.comparison.claims.evidence import SUPPORTED, UNDECIDED, Claim, Part
-from zoo.comparison.statistics import FIRST_STAGE, LAST_STAGE, LEVEL
+from zoo.comparison.power import FIRST_STAGE, LAST_STAGE
+from zoo.comparison.statistics import LEVEL
 
 STUDIES = 10_000
 CLAIM = Claim("key", "A sentence.", 1, "study", lambda study: ())

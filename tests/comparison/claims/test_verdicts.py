@@ -96,19 +96,6 @@ def test_equivalence_is_the_larger_of_two_one_sided_tests():
     assert math.isnan(tests.equivalence(tests.rank_test(A, B), 2.0))
 
 
-def test_the_detectable_effect_is_seen_with_the_power_that_is_claimed():
-    source = np.random.default_rng(0)
-    error = math.sqrt(2 / 5)  # of the difference of two means of five values of variance 1
-    shift = tests.detectable(Outcome(0, 0, 0, 1, error, 8.0))
-    draws = source.normal(size=(4000, 10))
-    seen = stats.ttest_ind(draws[:, :5] + shift, draws[:, 5:], axis=1).pvalue < 0.05
-    assert seen.mean() == pytest.approx(0.8, abs=0.02)
-    factor = tests.detectable(Outcome(1, 1, 1, 1, error, 8.0, factor=True))
-    assert factor == pytest.approx(math.exp(shift))
-    known = tests.detectable(Outcome(0, 0, 0, 1, 1.0, math.inf))
-    assert known == pytest.approx(stats.norm.ppf(0.975) + stats.norm.ppf(0.8), abs=0.01)
-
-
 @pytest.mark.parametrize(("hits", "n"), [(0, 5), (1, 5), (3, 15), (5, 5)])
 def test_a_share_has_the_exact_interval(hits, n):
     low, high = tests.share_interval(hits, n)

@@ -1,4 +1,4 @@
-"""Tests of one number between two groups of runs, as parts of a claim's verdict."""
+"""Comparisons of two groups of runs by one number, as evidence for a claim."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from zoo.comparison.claims.sides import Sides
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.guards import UNLEARNED, relative_distance
+from zoo.comparison.power import FIRST_STAGE
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
 from zoo.comparison.studies import Study
@@ -57,22 +58,25 @@ def compare(
     by_seed: bool = False,
     alternatives: Sequence[Alternative] = (),
 ) -> Part | Missing:
-    """Return the test of how many times as large a positive number is in group ``a`` as in group ``b``.
+    """Return the comparison of two groups by the ratio of a positive number.
 
-    The effect is the ratio of geometric means over the seeds; its test is of the logarithms, see
-    :func:`fitting_test`. Of latencies only runs that were timed on the same device are compared. A
-    :class:`Missing` is returned in place of the test if a side has fewer than :data:`LEAST_SEEDS` seeds, or
-    if a value is not above zero.
+    The ratio is the geometric mean over the seeds of ``a``, divided by that of ``b``. Its test is of the
+    logarithms, see :func:`fitting_test`. Latencies are those of the runs that were timed on the same device.
 
     Args:
         a, b: the groups.
-        measure: the number; a failed run counts as its ``worst``, if it has one.
-        claimed: the direction in which ``a`` differs from ``b`` by the claim.
+        measure: the number. A failed run counts as its ``worst``, if it has one.
+        claimed: whether the number is lower or higher in ``a`` than in ``b`` according to the claim.
         decides: whether the claim depends on the result.
-        by_seed: whether runs of one seed are one training, read out in two ways: then they are pairs, and
-            seeds that one side alone has are left out.
-        alternatives: other measures of the same thing; whether they give the same verdict is a part of its
-            robustness.
+        by_seed: whether both groups have the same trainings, evaluated in two ways, such as with averaged
+            weights and without. Then the two values of a seed are a pair, and seeds that only one side has
+            are left out.
+        alternatives: other measures of the same thing. The robustness of the verdict counts how many of them
+            lead to the same one.
+
+    Returns:
+        The comparison; a :class:`Missing` in its place if a side has fewer than :data:`LEAST_SEEDS` seeds, or
+        if a value is not above zero.
     """
     if measure is LATENCY:
         a, b = timed_alike(a, b)
@@ -134,7 +138,7 @@ def compare(
 
 
 def _other_batches(a: Group, b: Group, claimed: Direction) -> list[Alternative]:
-    """Return both sides' seconds per sample at each batch size above 1 at which both were timed."""
+    """Return the seconds per sample of both sides, for each batch size above 1 at which both were timed."""
     ours, theirs = by_batch(a), by_batch(b)
     return [
         Alternative(f"batches of {size}", ours[size], theirs[size], claimed, ANOTHER_BATCH)
@@ -151,17 +155,17 @@ def fitting_test(
     worst: Sequence[Sequence[float]] = ((), ()),
     pairs: Sequence[tuple[float, float]] = (),
 ) -> tuple[Outcome, str]:
-    """Return the test of the ratio of two groups' positive numbers, and the name of the test.
+    """Return the fitting test of the ratio of two groups' positive numbers, and the name of the test.
 
-    There are three tests. Pairs are compared by the t-test of the logarithms of their ratios. Where runs
-    failed, ranks are compared, since a failure has no logarithm but is worse than any number. Everything
-    else is Welch's t-test of the logarithms.
+    - Pairs: the t-test of the logarithms of their ratios.
+    - Groups with failed runs: the rank test, since a failure has no logarithm but is worse than any number.
+    - Other groups: Welch's t-test of the logarithms.
 
     Args:
         a, b: the numbers of each group.
-        shared: of each group the variance of an error that all its logarithms have in common.
-        worst: of each group an infinity for every run that failed.
-        pairs: the numbers of both groups, where each two are read-outs of one training; else empty.
+        shared: for each group the variance of an error that all its logarithms have in common.
+        worst: for each group an infinity, of the sign that is worse, for every run that failed.
+        pairs: the two numbers of each training, if both groups have the same trainings; otherwise empty.
     """
     if pairs:
         return tests.ratio(tests.paired, *map(list, zip(*pairs, strict=True))), PAIRED
@@ -173,17 +177,17 @@ def fitting_test(
 
 
 def _spread(samples: Sequence[Sequence[float]]) -> float | None:
-    """Return the larger standard deviation over the first seeds of each sample; None for a single seed.
+    """Return the largest standard deviation of the samples, over their first seeds; None for a single seed.
 
-    The two-stage rule asks for more seeds by it. It is of the first :data:`~.statistics.FIRST_STAGE` seeds
-    alone, so that seeds which were run because of it do not change what it asked for.
+    From it follows how many seeds the two-stage rule asks for. Only the first :data:`~.power.FIRST_STAGE`
+    seeds count, so that the number stays the same when the seeds that it asks for have been run.
     """
-    first = [sample[: tests.FIRST_STAGE] for sample in samples]
+    first = [sample[:FIRST_STAGE] for sample in samples]
     return max(map(statistics.stdev, first)) if min(map(len, first)) > 1 else None
 
 
 def _of_common_seeds(a: Group, b: Group) -> tuple[Group, Group]:
-    """Return two groups with the runs of those seeds alone that both have; unchanged if these are too few."""
+    """Return two groups without the seeds that only one has; unchanged if both have too few in common."""
     seeds = {run.record.seed for run in a.runs} & {run.record.seed for run in b.runs}
     if len(seeds) < LEAST_SEEDS:
         return a, b
@@ -195,18 +199,19 @@ def _of_common_seeds(a: Group, b: Group) -> tuple[Group, Group]:
 
 
 def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
-    """Return the values of the seeds that both groups have; none if these are too few."""
+    """Return the two values of each seed that both groups have; an empty list if these are too few."""
     one, other = measure.by_seed(a), measure.by_seed(b)
     pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
     return pairs if len(pairs) >= LEAST_SEEDS else []
 
 
 def compare_unbiased(study: Study, a: Group, b: Group) -> Part | Missing:
-    """Return the test of the difference of two groups' distances to the data, in the unit of the distance.
+    """Return the comparison of two groups by the difference of their distances to the data.
 
-    For an unbiased distance: where a model is very good, its estimates lie about zero and may be below it, so
-    that they have no logarithms and no ratio. If runs failed, ranks are compared, and a failed run has the
-    worst one. The part has no verdict of its own: the sentence that asks for it draws one.
+    It is meant for a distance that is estimated without bias. For a very good model such estimates scatter
+    about zero, and those below it have no logarithm, so that no ratio can be tested. If runs failed, ranks
+    are tested, and a failed run has the worst one. The part's verdict is left *undecided*: the claim that
+    uses it draws its own verdict from the outcome.
     """
     distance = distance_of(study)
     samples = [distance.of(group) for group in (a, b)]
@@ -254,13 +259,13 @@ def compare_distance(
     by_seed: bool = False,
     alternatives: Sequence[Alternative] = (),
 ) -> Part | Missing:
-    """Return the test of how many times as far from the data the samples of ``a`` are as those of ``b``.
+    """Return the comparison of two groups by the ratio of their samples' distances to the data.
 
     Args:
         study: the runs.
         a, b: the configurations.
-        claimed, decides, by_seed, alternatives: see :func:`compare`; other measures of the distance, such as
-            KID, are added to the alternatives.
+        claimed, decides, by_seed: see :func:`compare`.
+        alternatives: see :func:`compare`. The study's other measures of the distance, such as KID, are added.
     """
     measure = distance_of(study)
     others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity, claimed)
@@ -273,12 +278,12 @@ def compare_distance(
 def compare_tuned(
     study: Study, sides: Sides, claimed: Direction = "lower", decides: bool = True
 ) -> Part | Missing:
-    """Return the comparison of distances of two sides, each at its own best learning rate.
+    """Return the comparison of two sides by their distances, each side at its own best learning rate.
 
     Args:
         study: the runs.
-        sides: from :func:`~zoo.comparison.claims.sides.at_best_rates`. What a claim reports beside this
-            comparison must be measured on the same sides.
+        sides: what :func:`~zoo.comparison.claims.sides.at_best_rates` returns. Other parts of the claim must
+            be measured on the same sides.
         claimed, decides: see :func:`compare`.
     """
     distance = distance_of(study)
@@ -292,7 +297,7 @@ def compare_tuned(
 
 
 def with_remark(remark: str, part: Part | Missing) -> Part | Missing:
-    """Return a measurement with a remark added to its sentence; a missing one is returned unchanged."""
+    """Return a measurement with a remark after its sentence; a missing one is returned unchanged."""
     return replace(part, sentence=part.sentence + remark) if isinstance(part, Part) else part
 
 
@@ -301,9 +306,8 @@ def _alternatives(
 ) -> list[Alternative]:
     """Return the other distances that both sides have, such as KID or one in another network's features.
 
-    Whether they lead to the same verdict is a part of its robustness. They include the distance extrapolated
-    to infinitely many samples, unless the verdict itself rests on it. Only the runs of these two sides need
-    to have a distance; whether other runs of the study have it does not matter.
+    They include the distance extrapolated to infinitely many samples, unless the verdict itself rests on it.
+    Other runs of the study need not have them.
     """
     alternatives = []
     for other in other_distances(study, distance):
@@ -320,12 +324,15 @@ def opposite(direction: Direction) -> Direction:
 
 
 def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = True) -> Part | Missing:
-    """Return the test of the difference of two groups' test losses, in bits/dim, or in nats without pixels.
+    """Return the comparison of two groups by the difference of their test losses.
 
-    A :class:`Missing` is returned in its place if the likelihoods are not of one kind (an exact value cannot
-    be compared with a bound), or if a side has fewer than :data:`LEAST_SEEDS` seeds. Where a seed's loss lies
-    far above the others (:func:`~.statistics.heavy`) or a run failed, ranks are compared, since such losses
-    have no mean. Otherwise the error includes that of the common test examples.
+    The unit is bits/dim, and nats for data that are not images. Ranks are tested if a run failed, or if a
+    seed's loss lies far above the others (:func:`~.statistics.heavy`), since such losses have no mean. The
+    test is Welch's t-test otherwise, and its error includes that of the common test examples.
+
+    Returns:
+        The comparison; a :class:`Missing` in its place if the likelihoods are of different kinds (an exact
+        value cannot be compared with a bound), or if a side has fewer than :data:`LEAST_SEEDS` seeds.
     """
     if not a.runs or not b.runs:
         return Missing(needs="the likelihood of both models", decides=decides)
@@ -341,7 +348,8 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
     if short or not all(samples):
         needs = f"likelihood of {' and '.join(short or (a.label, b.label))}, {LEAST_SEEDS} finished seeds"
         return Missing(needs=needs, decides=decides)
-    # with fewer seeds ranks cannot decide, and the tail's own spread keeps Welch's test from deciding
+    # With fewer seeds no ranks are significant. Welch's test is kept, whose interval the tail makes so wide
+    # that it does not decide either.
     ranks_can_decide = tests.least_rank_p(sizes[0], sizes[1]) < LEVEL
     if any(lost) or (ranks_can_decide and tests.heavy(*samples)):
         whole = [[*sample, *[math.inf] * n] for sample, n in zip(samples, lost, strict=True)]
@@ -383,7 +391,10 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
 
 
 def _without_tails(a: Group, b: Group, likelihood: Quantity, claimed: Direction) -> list[Alternative]:
-    """Return both sides' losses with less weight on the worst test examples, if records allow it."""
+    """Return the test losses of both sides with little or no weight on the worst examples.
+
+    Empty if the records do not hold the losses of single examples.
+    """
     ours, theirs = (without_tail(group, likelihood) for group in (a, b))
     return [
         Alternative(name, ours[name], theirs[name], claimed, TAIL)
@@ -393,7 +404,7 @@ def _without_tails(a: Group, b: Group, likelihood: Quantity, claimed: Direction)
 
 
 def _remark_on_unlearned(study: Study, a: Group, b: Group) -> str:
-    """Return a remark if neither side came anywhere near the distance of real examples."""
+    """Return a remark if the samples of both sides are far from the data; otherwise an empty text."""
     far = [relative_distance(study, group) for group in (a, b)]
     if not all(distance > UNLEARNED for distance in far):
         return ""

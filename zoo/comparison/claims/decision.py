@@ -26,7 +26,8 @@ from zoo.comparison.claims.evidence import (
 )
 from zoo.comparison.claims.registry import Limitation, RegisteredClaim
 from zoo.comparison.collect import Run
-from zoo.comparison.statistics import FIRST_STAGE, LEVEL, MARGIN, equivalence, holm, seeds_to_see
+from zoo.comparison.power import FIRST_STAGE, seeds_to_see
+from zoo.comparison.statistics import LEVEL, MARGIN, equivalence, holm
 from zoo.comparison.studies import Study, studies
 
 # The sweep that makes the runs of the claims about a data set; for other data sets it is the digits' one.
@@ -185,7 +186,7 @@ class Decision:
 
         The number follows from the spread of the first seeds alone, whatever the verdict: asking for more
         only where a verdict is undecided would raise the share of false decisions. See
-        :func:`~zoo.comparison.statistics.seeds_to_see`.
+        :func:`~zoo.comparison.power.seeds_to_see`.
         """
         return max((seeds for _, seeds in self._seeds_by_part), default=None)
 

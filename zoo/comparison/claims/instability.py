@@ -1,4 +1,11 @@
-"""Three signs of unstable training, at each model's own best learning rate: collapse, oscillation, spread."""
+"""The stability of the training of two models, compared by three signs of instability.
+
+- *Collapse*: the share of seeds of which a run diverged or collapsed, at any learning rate that both models
+  were run at.
+- *Oscillation*: how much the distance of the samples from validation data still goes up and down in the last
+  third of training, at the model's own best learning rate.
+- *Spread*: the standard deviation over seeds of the logarithm of the final distance, at that learning rate.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +29,10 @@ from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 UPDATES, RATE = "training.updates", "training.lr"
-# A run whose recall is below LEAST_RECALL has collapsed. To test how robust the verdict is, collapsed runs
-# are also counted with these limits in its place.
+# A run whose recall is below LEAST_RECALL has collapsed. Variants of the verdict have one of these limits in
+# its place.
 OTHER_RECALLS = (0.02, 0.1)
-OTHER_COUNT = "another count of collapse"  # kind of the variants that count collapsed runs otherwise
+OTHER_COUNT = "another count of collapse"  # the kind of those variants, and of others that count differently
 TEST = (
     f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of seeds of which a run "
     f"diverged or collapsed (recall below {LEAST_RECALL:g}, or samples all alike) at a rate of both; at each "
@@ -37,13 +44,17 @@ TEST = (
 def compare_stability(
     study: Study, a: Group, b: Group, *, describe_a: str = "", decides: bool = True
 ) -> Part | Missing:
-    """Test whether the training of ``a`` is less stable than that of ``b``, by any of three signs.
+    """Return the test of whether the training of ``a`` is less stable than that of ``b``, by three signs.
 
     Args:
         study: the runs.
-        a, b: the configurations, whose neighbours at other learning rates are looked up.
-        describe_a: name of ``a`` if runs of it are missing; by default its label.
+        a, b: the configurations. The study's runs of them at other learning rates are part of the test.
+        describe_a: what to call ``a`` where runs of it are missing; by default its label.
         decides: whether the claim depends on the result.
+
+    Returns:
+        The test; a :class:`Missing` in its place if there is no learning rate at which both configurations
+        have :data:`LEAST_SEEDS` seeds, or if the study has no distance.
     """
     called = describe_a or a.label
     missing = Missing(
@@ -88,12 +99,12 @@ def compare_stability(
 
 @dataclass(frozen=True)
 class _Sign:
-    """The test of one sign of unstable training.
+    """The test of one sign of instability.
 
     Attributes:
-        name: of the sign.
+        name: the sign.
         p: p-value of the difference between the two models.
-        less_stable: whether the first model shows more of the sign than the second.
+        less_stable: whether the first model has more of it than the second.
         text: the result in words.
     """
 
@@ -105,7 +116,7 @@ class _Sign:
 
 @dataclass(frozen=True)
 class _Trained:
-    """Two models, run at the same learning rates, whose signs of instability are compared.
+    """Two models that were run at the same learning rates.
 
     Attributes:
         study: the runs.
@@ -144,15 +155,29 @@ class _Trained:
         distance: Callable[[Group], Mapping[int, float]] | None = None,
         by_ranks: bool = False,
     ) -> list[_Sign]:
-        """Return the signs that can be tested.
+        """Return the tests of the signs: of collapse always, of the others if enough seeds have a value.
 
         Args:
             recall: a run whose recall is smaller counts as collapsed.
-            at_best_alone: count collapsed seeds at the best rates alone.
-            distance: returns the distances of a configuration by seed, whose spread is compared; None: those
-                that the study is judged by.
+            at_best_alone: count collapsed seeds only at the best learning rates.
+            distance: returns the distances of a configuration by seed, whose spread is compared; None: the
+                distances that the study is judged by.
             by_ranks: compare oscillations by ranks, and spreads by Brown and Forsythe's test.
         """
+        best = self.at_best()
+        of_distance = distance or distance_of(self.study).by_seed
+        measured = (
+            ("oscillation", _oscillation(best, by_ranks)),
+            ("spread over seeds", _spread([of_distance(side) for side in best], by_ranks)),
+        )
+        signs = [self._collapse(recall, at_best_alone)]
+        for name, outcome in measured:
+            if outcome is not None and not math.isnan(outcome.p):
+                signs.append(_Sign(name, outcome.p, outcome.estimate > 1, f"{name} {times_text(outcome)}"))
+        return signs
+
+    def _collapse(self, recall: float, at_best_alone: bool) -> _Sign:
+        """Return Fisher's exact test of the shares of seeds of which a run diverged or collapsed."""
         counted = [[side] for side in self.at_best()]
         if not at_best_alone:
             counted = [list(grid.values()) for grid in self.grids]
@@ -161,71 +186,71 @@ class _Trained:
             for groups in counted
         ]
         sizes = [len({run.record.seed for group in groups for run in group.runs}) for groups in counted]
-        share = tests.fisher(lost[0], sizes[0], lost[1], sizes[1])
+        p = tests.fisher(lost[0], sizes[0], lost[1], sizes[1])
         text = (
             f"seeds with a run that collapsed or diverged {share_text(lost[0], sizes[0])} and "
-            f"{share_text(lost[1], sizes[1])} ({p_text(share)})"
+            f"{share_text(lost[1], sizes[1])} ({p_text(p)})"
         )
-        found = [_Sign("collapse", share, lost[0] / sizes[0] > lost[1] / sizes[1], text)]
-        of_distance = distance or distance_of(self.study).by_seed
-        measured = (
-            ("oscillation", _oscillation(self.at_best(), by_ranks)),
-            ("spread over seeds", _spread([of_distance(side) for side in self.at_best()], by_ranks)),
-        )
-        for name, outcome in measured:
-            if outcome is not None and not math.isnan(outcome.p):
-                found.append(_Sign(name, outcome.p, outcome.estimate > 1, f"{name} {times_text(outcome)}"))
-        return found
+        return _Sign("collapse", p, lost[0] / sizes[0] > lost[1] / sizes[1], text)
 
 
 def _edge(rate: float, rates: Sequence[float]) -> str:
+    """Return a remark, after a comma, if the rate is the least or the largest; otherwise an empty text."""
     edge = edge_text(rate, rates)
     return f", {edge}" * bool(edge)
 
 
 def _verdict(signs: Sequence[_Sign]) -> Verdict:
-    """Return the verdict on which all significant signs (after Holm's correction) agree, or undecided."""
+    """Return the verdict that follows from the signs, by those that are significant after Holm's correction.
+
+    It is *supported* if all of these are against the first model, *not supported* if all are against the
+    second, and *undecided* if they disagree or if there are none.
+    """
     adjusted = holm([sign.p for sign in signs])
     sure = {sign.less_stable for sign, p in zip(signs, adjusted, strict=True) if p < LEVEL}
     return UNDECIDED if len(sure) != 1 else SUPPORTED if sure.pop() else REFUTED
 
 
 def _variants(trained: _Trained) -> list[Variant]:
-    """Return the verdict without each sign, without each seed, and by other tests, counts and distances."""
+    """Return other reasonable tests of the signs, each with its verdict.
+
+    They leave out a sign or a seed, or differ in the tests, the count of collapsed runs, the distance or the
+    learning rates: each model's rate may be any that is not significantly different from its best one.
+    """
     signs = trained.signs()
-    found = [("a sign left out", "", [one for one in signs if one is not sign]) for sign in signs]
-    found.append(("ranks and Brown-Forsythe", ANOTHER_TEST, trained.signs(by_ranks=True)))
+    varied = [("a sign left out", "", [one for one in signs if one is not sign]) for sign in signs]
+    varied.append(("ranks and Brown-Forsythe", ANOTHER_TEST, trained.signs(by_ranks=True)))
     for seed in sorted(set.union(*trained.seeds())):
         rest = trained.without(seed)
         if all(group.runs for grid in rest.grids for group in grid.values()):
-            found.append((SEED_OUT, "", rest.signs()))
-    found += [
+            varied.append((SEED_OUT, "", rest.signs()))
+    varied += [
         (f"recall below {recall:g}", OTHER_COUNT, trained.signs(recall=recall)) for recall in OTHER_RECALLS
     ]
-    found.append(("at the best rates alone", OTHER_COUNT, trained.signs(at_best_alone=True)))
+    varied.append(("at the best rates alone", OTHER_COUNT, trained.signs(at_best_alone=True)))
     quality = distance_of(trained.study).quantity
     for other in other_distances(trained.study, quality) if quality is not None else ():
         values = [other.by_seed(side) for side in trained.at_best()]
         if all(len(side) >= LEAST_SEEDS and min(side.values()) > 0 for side in values):
-            found.append((other.name, other.kind, trained.signs(distance=other.by_seed)))
+            varied.append((other.name, other.kind, trained.signs(distance=other.by_seed)))
     alike = tied_rates(trained.study, trained.grids, trained.best)
     rates = itertools.product(*([one, *others] for one, others in zip(trained.best, alike, strict=True)))
     for best in list(rates)[1:]:
-        found.append((ANOTHER_RATE, "", replace(trained, best=best).signs()))
-    nothing = Outcome(math.nan, math.nan, math.nan, math.nan)
-    return [Variant(name, nothing, "higher", kind, _verdict(signs)) for name, kind, signs in found]
+        varied.append((ANOTHER_RATE, "", replace(trained, best=best).signs()))
+    none = Outcome(math.nan, math.nan, math.nan, math.nan)  # three signs have no single effect
+    return [Variant(name, none, "higher", kind, _verdict(signs)) for name, kind, signs in varied]
 
 
 def after_more_updates(study: Study, side: Group) -> Part | None:
-    """Return how many seeds of a model collapsed in its usual runs and in those with the most updates.
+    """Return how many seeds of a model collapsed in its usual runs, and in its runs with the most updates.
 
-    A generator that has not learned yet reaches as little of the data as one that has collapsed, so the share
-    of collapsed runs after few updates also counts undertrained ones.
+    A generator that has not learned yet reaches as little of the data as one that has collapsed, so after few
+    updates the share of collapsed seeds also counts undertrained ones.
 
     Args:
         study: the runs.
-        side: the model at its usual number of updates. Its longer runs may have another learning rate, and
-            are otherwise configured alike.
+        side: the model at its usual number of updates. The longer runs differ from it in nothing but the
+            number of updates and, possibly, the learning rate.
 
     Returns:
         The measurement; None if the model has no runs with more updates than usual.
@@ -244,7 +269,7 @@ def after_more_updates(study: Study, side: Group) -> Part | None:
     usual, longest = side.settings.get(UPDATES), max(by_updates, default=0)
     if not is_number(usual) or longest <= usual:
         return None
-    told = []
+    shares = []
     runs: list[Run] = []
     for updates in (usual, longest):
         groups = by_updates.get(updates, [])
@@ -255,9 +280,9 @@ def after_more_updates(study: Study, side: Group) -> Part | None:
         reach = f", recall {number(min(recalls))} to {number(max(recalls))}" if recalls else ""
         at = ", ".join(f"{rate:g}" for rate in sorted(filter(is_number, rates)))
         share = share_text(len(lost), len({run.record.seed for run in runs}))
-        told.append(f"at {updates:,} updates (rates {at}) {share}{reach}")
+        shares.append(f"at {updates:,} updates (rates {at}) {share}{reach}")
     return Part(
-        sentence=f"Seeds of {side.label} with a run that collapsed or diverged: {'; '.join(told)}.",
+        sentence=f"Seeds of {side.label} with a run that collapsed or diverged: {'; '.join(shares)}.",
         n=str(len(runs)),
         runs=runs,
         decides=False,
@@ -265,9 +290,11 @@ def after_more_updates(study: Study, side: Group) -> Part | None:
 
 
 def lost_runs(study: Study, group: Group, least: float = LEAST_RECALL) -> list[Run]:
-    """Return the runs that diverged, could not be judged, or whose samples reach hardly any of the data.
+    """Return the runs of a group that failed or collapsed.
 
-    The last are those whose recall is below ``least``.
+    A run failed if it did not finish, or if it has no distance since it could not be sampled or its samples
+    are all the same. A run collapsed if its recall is below ``least``: its samples reach hardly any of the
+    data.
     """
     lost = {run.record.run_id: run for run in failed(group, study.quality)}
     for run in group.finished:
@@ -278,6 +305,7 @@ def lost_runs(study: Study, group: Group, least: float = LEAST_RECALL) -> list[R
 
 
 def _oscillation(sides: Sequence[Group], by_ranks: bool) -> Outcome | None:
+    """Return the test of the ratio of two sides' oscillations; None for too few seeds."""
     samples = [[value for value in OSCILLATION.of(side) if value > 0] for side in sides]
     if min(map(len, samples)) < LEAST_SEEDS:
         return None
@@ -287,6 +315,7 @@ def _oscillation(sides: Sequence[Group], by_ranks: bool) -> Outcome | None:
 
 
 def _spread(sides: Sequence[Mapping[int, float]], by_ranks: bool) -> Outcome | None:
+    """Return the test of the ratio of two sides' spreads over seeds, of log distances; None for too few."""
     samples = [[math.log(value) for value in side.values() if value > 0] for side in sides]
     if min(map(len, samples)) < LEAST_SEEDS:
         return None

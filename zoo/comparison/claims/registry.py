@@ -47,6 +47,7 @@ COMPARISON = (
     "guards",
     "metrics",
     "paired",
+    "power",
     "quantities",
     "rates",
     "statistics",

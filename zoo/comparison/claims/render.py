@@ -18,8 +18,9 @@ from zoo.comparison.claims import registry
 from zoo.comparison.claims.decision import LEAST_KINDS, ROBUST, Decision, margins
 from zoo.comparison.claims.evidence import EQUIVALENT, REFUTED, SUGGESTIVE, SUPPORTED, UNDECIDED, Claim, Part
 from zoo.comparison.claims.wording import p_text
+from zoo.comparison.power import POWER, detectable
 from zoo.comparison.render import md
-from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, POWER, detectable, holm
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, holm
 from zoo.comparison.tables import number
 
 COLOURS = {
