@@ -20,6 +20,7 @@ from zoo.comparison.figures import (
 from zoo.comparison.figures.select import at_most
 from zoo.comparison.figures.style import plain_text
 from zoo.comparison.figures.tiles import image_grid
+from zoo.comparison.quantities import metric_value
 from zoo.comparison.studies import named
 from zoo.comparison.tables import build
 from zoo.record import Hardware
@@ -110,7 +111,7 @@ def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):
     runs = runs_in(tmp_path / "runs")
     assert len(at_most(runs, 12)) == 12
     assert [run.record.model for run in at_most(runs, 4)] == ["glow", "maf"]
-    best = speed.best(speed.points(runs, "fd/digits-cnn"))
+    best = speed.best(speed.points(runs, metric_value("fd/digits-cnn")))
     assert [(point.model, point.distance) for point in best] == [("glow", 1.0), ("maf", 1.0)]
     assert [text.get_text() for text in speed_vs_quality(runs).axes[0].texts] == [
         "real data, 0.5", "glow", "maf",

@@ -20,15 +20,25 @@ def beats(loss: Any, log_cost: Any, than_loss: Any, than_log_cost: Any) -> Any:
     return better | ((loss == than_loss) & (log_cost < than_log_cost - slack))
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
+def front(points: Sequence[tuple[float, float]], kinds: Sequence[str] = ()) -> list[int]:
     """Return the places of the points (time, loss), times above 0, that no other one beats.
+
+    Args:
+        points: to be compared.
+        kinds: of the points' likelihoods, where these are the losses: only points of one kind are compared.
 
     >>> front([(1.0, 9.0), (1.2, 4.0), (10.0, 4.0)])
     [1]
+    >>> front([(1.0, 9.0), (1.2, 4.0), (10.0, 4.0)], ["exact", "exact", "estimate"])
+    [1, 2]
     """
     logs = [(math.log(time), loss) for time, loss in points]
+    of = list(kinds) or [""] * len(logs)
     return [
         place
         for place, (time, loss) in enumerate(logs)
-        if not any(beats(better, cost, loss, time) for cost, better in logs)
+        if not any(
+            kind == of[place] and beats(better, cost, loss, time)
+            for kind, (cost, better) in zip(of, logs, strict=True)
+        )
     ]

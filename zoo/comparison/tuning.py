@@ -4,20 +4,24 @@ The estimate for k of n configurations is the U-statistic of the *concomitant* (
 arXiv:2004.13705, of the value that goes with the selected one): sort the n by validation, then the mean over
 all subsets of k of the test value of the first is ``sum_i w_i(k) y_(i)`` with
 ``w_i(k) = C(n - i, k - 1) / C(n, k)``. It is unbiased. Its error is the
-delete-one jackknife's, with t(n - 1).
+delete-one jackknife's, with t(n - 1). The test value is that of the quantity which judges the models, see
+:mod:`zoo.comparison.criterion`: of distances, which are positive, its logarithm.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zoo.comparison.configurations import Group, family_rank
+from zoo.comparison.criterion import criterion_of, is_positive, kind_of
 from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.quantities import Quantity
 from zoo.comparison.statistics import LEVEL
 from zoo.comparison.studies import Study
 from zoo.record import best_validation
@@ -27,7 +31,7 @@ LEAST_CONFIGURATIONS = 4  # configurations of a family
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration: the value that selects it, lower first, and the logarithm of its test distance."""
+    """One configuration: the value that selects it, lower first, and the test value that judges it."""
 
     selection: float
     value: float
@@ -39,14 +43,16 @@ class Effort:
 
     Attributes:
         family: of the models.
+        kind: of their likelihood, if that judges them; empty otherwise.
         n: number of configurations.
         selected_on: ``validation``, or ``test`` where no validation criterion is shared by all.
         k: 1, 2, ... up to half of n.
-        expected: the distance, the exponential of the mean logarithm.
+        expected: the mean of what judges the models; of distances the geometric mean.
         low, high: 95 % band, up to a quarter of n; NaN beyond, where no band can be trusted.
     """
 
     family: str
+    kind: str
     n: int
     selected_on: str
     k: tuple[int, ...]
@@ -67,7 +73,7 @@ def weights(n: int, k: int) -> np.ndarray:
 
 
 def expected_best(trials: Sequence[Trial], k: int) -> float:
-    """Return the expected log distance of the best of ``k`` trials, chosen by their selection."""
+    """Return the expected value of the best of ``k`` trials, chosen by their selection."""
     return float(weights(len(trials), k) @ _ordered(trials))
 
 
@@ -88,27 +94,57 @@ def _ordered(trials: Sequence[Trial]) -> np.ndarray:
 def efforts(study: Study) -> list[Effort]:
     """Return the curve of each family with :data:`LEAST_CONFIGURATIONS` configurations or more.
 
-    A configuration of which no run finished or one collapsed counts as the worst of the study: it cost its
-    budget.
+    Where a likelihood judges the models, each of its kinds has a curve of its own. A configuration of which
+    no run finished or one collapsed counts as the worst of its kind in the study: it cost its budget.
     """
-    measured = {key_of(group): _distance(study, group) for group in study.groups}
-    known = [value for value in measured.values() if value is not None]
-    if not known:
+    criterion = criterion_of(study)
+    if criterion is None:
         return []
-    worst, dead = max(known), collapsed(study)
-    by_family: dict[str, list[tuple[Group, float]]] = {}
+    logs = is_positive(study, criterion)
+    measured = {
+        key_of(group): statistics.fmean(map(math.log, values) if logs else values)
+        for group in study.groups
+        if (values := group.values(criterion))
+    }
+    dead, kinds = collapsed(study), _kinds(study, criterion)
+    worst: dict[str, float] = {}
+    for key, value in measured.items():
+        worst[kinds[key]] = max(value, worst.get(kinds[key], -math.inf))
+    curves: dict[tuple[str, str], list[tuple[Group, float]]] = {}
     for group in study.groups:
-        value = measured[key_of(group)]
-        lost = value is None or key_of(group) in dead
-        if value is not None or not group.finished:
-            by_family.setdefault(group.family, []).append((group, worst if lost or value is None else value))
-    curves = [
-        _effort(family, pairs) for family, pairs in by_family.items() if len(pairs) >= LEAST_CONFIGURATIONS
+        key = key_of(group)
+        kind = kinds[key]
+        if kind in worst and (key in measured or not group.finished):
+            value = worst[kind] if key in dead else measured.get(key, worst[kind])
+            curves.setdefault((group.family, kind), []).append((group, value))
+    found = [
+        _effort(family, kind, pairs, logs)
+        for (family, kind), pairs in curves.items()
+        if len(pairs) >= LEAST_CONFIGURATIONS
     ]
-    return sorted(curves, key=lambda effort: family_rank(effort.family))
+    return sorted(found, key=lambda effort: (family_rank(effort.family), effort.kind))
 
 
-def _effort(family: str, pairs: Sequence[tuple[Group, float]]) -> Effort:
+def _kinds(study: Study, criterion: Quantity) -> dict[str, str]:
+    """Return the kind of each configuration's likelihood, by its ``key_of``.
+
+    One that never finished has that of most configurations of its model, or of its family.
+    """
+    known = {key_of(group): kind_of(group, criterion) for group in study.groups}
+
+    def usual(groups: Sequence[Group]) -> str:
+        counts = Counter(kind for group in groups if (kind := known[key_of(group)]))
+        return max(counts, key=lambda kind: counts[kind], default="")
+
+    return {
+        key_of(group): known[key_of(group)]
+        or usual(study.of(group.model))
+        or usual([other for other in study.groups if other.family == group.family])
+        for group in study.groups
+    }
+
+
+def _effort(family: str, kind: str, pairs: Sequence[tuple[Group, float]], logs: bool) -> Effort:
     from scipy.special import stdtrit
 
     validation = [_validation(group) for group, _ in pairs]
@@ -127,17 +163,15 @@ def _effort(family: str, pairs: Sequence[tuple[Group, float]]) -> Effort:
         float(stdtrit(n - 1, 1 - LEVEL / 2)) * jackknife_error(trials, k) if k <= n // 4 else math.nan
         for k in ks
     ]
+
+    def shown(values: Iterable[float]) -> tuple[float, ...]:
+        return tuple(math.exp(value) if logs else value for value in values)
+
     return Effort(
-        family, n, "validation" if shared else "test", tuple(ks), tuple(map(math.exp, means)),
-        tuple(math.exp(m - r) for m, r in zip(means, reach, strict=True)),
-        tuple(math.exp(m + r) for m, r in zip(means, reach, strict=True)),
+        family, kind, n, "validation" if shared else "test", tuple(ks), shown(means),
+        shown(m - r for m, r in zip(means, reach, strict=True)),
+        shown(m + r for m, r in zip(means, reach, strict=True)),
     )  # fmt: skip
-
-
-def _distance(study: Study, group: Group) -> float | None:
-    """Return the mean logarithm of a configuration's distance; None without a positive one."""
-    values = group.values(study.quality)
-    return statistics.fmean(map(math.log, values)) if values and min(values) > 0 else None
 
 
 def _validation(group: Group) -> float | None:

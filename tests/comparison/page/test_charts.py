@@ -441,6 +441,9 @@ def test_a_turn_of_the_order_that_is_not_sure_is_told_as_such(charts: Tab) -> No
     assert text.endswith("gan passes flow at k = 3, where not both have a band.")
     text = said(effort("flow", flow, [0.1, 0.1, 0.1]), effort("gan", gan, [0.1, 0.1, 0.1]))
     assert text == "The order turns: flow leads at k = 1, gan from k = 3. "
+    bounded = effort("gan", gan, [0.1, 0.1, 0.1]) | {"kind": "lower bound"}
+    text = said(effort("flow", flow, [0.1, 0.1, 0.1]) | {"kind": "exact"}, bounded)
+    assert text.endswith("No line passes another."), "kinds of likelihood are not ranked against each other"
     told = charts.evaluate(
         "zoo.withoutEffort({...zoo.studyData().studies[0], id: 'x', tuning: [{family: 'flow'}]})"
     )

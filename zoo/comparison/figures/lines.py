@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group, settings
-from zoo.comparison.figures.marks import MEANINGS, curve_mark
+from zoo.comparison.figures.marks import curve_kind, curve_mark, meanings
 from zoo.comparison.figures.paper.look import DASHES
 from zoo.comparison.figures.select import at_most
 from zoo.comparison.figures.style import canvas, colour, plain_text
@@ -88,8 +88,13 @@ def _figure(panels: Panels, x: str) -> Any:
         axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), handlelength=2.6, edgecolor="none")
     for axis in axes[len(titles) :]:
         axis.axis("off")
-    if any(_mark(run, column) for lines in panels.values() for run, column, _ in lines):
-        figure.supxlabel(f"behind a name: {MEANINGS}", x=0.01, ha="left", fontsize=8)
+    kinds = {
+        curve_kind(Group(run.record.model, [run]), column)
+        for lines in panels.values()
+        for run, column, _ in lines
+    }
+    if words := meanings(kinds):
+        figure.supxlabel(f"behind a name: {words}", x=0.01, ha="left", fontsize=8)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Seconds per sample against the distance between samples and data."""
+"""Seconds per sample against what judges the models: a distance to the data, or a divergence."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import by_configuration
+from zoo.comparison.configurations import Group, by_configuration
+from zoo.comparison.criterion import criterion_of, kind_of
+from zoo.comparison.figures.marks import MARKS, meanings
 from zoo.comparison.figures.style import PAPER, canvas, colour, plain_text
-from zoo.comparison.metrics import quality_metric
-from zoo.comparison.quantities import THROUGHPUT, metric_value
+from zoo.comparison.quantities import THROUGHPUT, Quantity
 from zoo.comparison.studies import studies
 from zoo.comparison.tables.cells import number
+from zoo.comparison.words import metric_name
 
 NAMES = 25  # most points of a panel that all get names; with more, only the best of each model does
 
@@ -29,18 +31,19 @@ class Point:
     model: str
     label: str
     family: str
+    kind: str = ""  # of a likelihood that judges it
 
 
 def speed_vs_quality(runs: Sequence[Run]) -> Any:
-    """Return a figure of seconds per sample, at the best batch, against a distance to real data.
+    """Return a figure of seconds per sample, at the best batch, against what judges the models.
 
     Each data set and protocol has a panel.
     """
     panels = []
     for study in studies(runs):
-        name = quality_metric(study.runs)
-        if name is not None and (drawn := points(study.runs, name)):
-            panels.append((study.label, name, drawn, study.runs))
+        criterion = criterion_of(study)
+        if criterion is not None and (drawn := points(study.runs, criterion)):
+            panels.append((study.label, criterion.name, drawn, study.runs))
     if not panels:
         return None
     columns = min(2, len(panels))
@@ -54,23 +57,25 @@ def speed_vs_quality(runs: Sequence[Run]) -> Any:
         _panel(axis, name, drawn, next((floor for floor in floors if floor is not None), None))
     for axis in axes[len(panels) :]:
         axis.axis("off")
+    if words := meanings(point.kind for _, _, drawn, _ in panels for point in drawn):
+        figure.supxlabel(f"behind a name: {words}", x=0.01, ha="left", fontsize=8)
     figure.draw_without_rendering()
     for axis, (_, _, drawn, _) in zip(axes, panels, strict=False):
         _label(axis, drawn if len(drawn) <= NAMES else best(drawn))
     return figure
 
 
-def points(runs: Sequence[Run], metric: str) -> list[Point]:
-    """Return a point for each configuration that has a speed and the metric."""
-    distance = metric_value(metric)
+def points(runs: Sequence[Run], criterion: Quantity) -> list[Point]:
+    """Return a point for each configuration that has a speed and the quantity that judges it."""
     drawn = []
     for group in by_configuration(runs).values():
-        values = [value for run in group if (value := distance.of(run.record)) is not None]
+        values = [value for run in group if (value := criterion.of(run.record)) is not None]
         speeds = [speed for run in group if (speed := THROUGHPUT.of(run.record) or 0.0) > 0]
         if values and speeds:
-            record, label = group[0].record, textwrap.fill(plain_text(group[0].name), 26)
+            record, kind = group[0].record, kind_of(Group(group[0].record.model, group), criterion)
+            label = textwrap.fill(plain_text(group[0].name), 26) + MARKS.get(kind, "")
             where = (1 / statistics.fmean(speeds), statistics.fmean(values))
-            drawn.append(Point(*where, record.model, label, record.family))
+            drawn.append(Point(*where, record.model, label, record.family, kind))
     return drawn
 
 
@@ -95,7 +100,7 @@ def _panel(axis: Any, name: str, points: Sequence[Point], floor: float | None) -
         text = f"real data, {number(floor)}"
         axis.annotate(text, (0.995, floor), xycoords=where, ha="right", va="bottom", fontsize=8)
     axis.set(xlabel="seconds per sample, at the best batch (left is faster)")
-    axis.set(ylabel=f"{plain_text(name)} (lower is better)")
+    axis.set(ylabel=f"{plain_text(metric_name(name))}, lower is better")
     axis.grid(alpha=0.25, which="major")
     axis.legend(fontsize=8, loc="best", framealpha=0.9, edgecolor="none")
 

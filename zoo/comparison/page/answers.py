@@ -162,10 +162,11 @@ def _exactly(value: float) -> float:
 
 
 def tuning(study: Study) -> list[Json]:
-    """Return the expected best distance of each family after k configurations; see :mod:`..tuning`."""
+    """Return the expected best of each family after k configurations; see :mod:`..tuning`."""
     return [
         {
             "family": effort.family,
+            "kind": effort.kind,
             "n": effort.n,
             "selected_on": effort.selected_on,
             "k": list(effort.k),

@@ -14,6 +14,7 @@ from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import FAMILIES, Group, settings
+from zoo.comparison.criterion import criterion_of
 from zoo.comparison.front import THICKNESS
 from zoo.comparison.guards import key_of, sure_floor
 from zoo.comparison.page.columns import PageColumn, page_columns
@@ -72,6 +73,7 @@ def _study(study: Study, places: Mapping[int, int], strings: Strings) -> Json:
         "judged_settings": {name: setting_text(name, value) for name, value in judged.items()},
         "about": None if data is None else _recorded(dataclasses.asdict(data)),
         "quality": study.quality.name if study.quality else None,
+        "criterion": criterion.name if (criterion := criterion_of(study)) is not None else None,
         "guarded": rounded(sure_floor(study)),
         "notes": briefly_trained(study.runs),
         "hardware": strings.place(hardware_text(first.hardware)),

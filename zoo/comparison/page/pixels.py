@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
+from zoo.comparison.criterion import criterion_of, kind_of
 from zoo.comparison.figures.maps import BRIGHT
 from zoo.comparison.front import front
 from zoo.comparison.guards import collapsed, key_of
@@ -159,17 +160,18 @@ def _wanted(study: Study) -> list[str]:
     question, answers = Question(study, Constraints()), []
     if question.criteria and len(study.groups) <= MANY:
         answers = [c.key for b in shortlist(question, {}, ()).blocks for c in b.cards]
-    dead = collapsed(study)
+    dead, criterion = collapsed(study), criterion_of(study)
     points = {
-        key_of(group): (statistics.fmean(times), statistics.fmean(losses))
+        key_of(group): (statistics.fmean(times), statistics.fmean(losses), kind_of(group, criterion))
         for group in study.ordered
-        if study.quality is not None
+        if criterion is not None
         and key_of(group) not in dead
         and (times := group.values(LATENCY))
-        and (losses := group.values(study.quality))
+        and (losses := group.values(criterion))
     }
-    keys = list(points)
-    return list(dict.fromkeys([*answers, *(keys[place] for place in front(list(points.values())))]))
+    keys, kinds = list(points), [kind for _, _, kind in points.values()]
+    best = front([(time, loss) for time, loss, _ in points.values()], kinds)
+    return list(dict.fromkeys([*answers, *(keys[place] for place in best)]))
 
 
 KNOBS = ("temperature", "truncation", "steps")

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping
 
 from zoo.comparison.configurations import Group
+from zoo.comparison.criterion import is_positive
 from zoo.comparison.groups import interval
 from zoo.comparison.quantities import LATENCY, MEGABYTE, PARAMETERS, THROUGHPUT, Quantity
 from zoo.comparison.recommend.answer import Number
@@ -15,17 +16,8 @@ from zoo.comparison.recommend.timed import TRAINING, values_of
 from zoo.comparison.statistics import NORMAL_QUANTILE
 from zoo.comparison.studies import UPDATES, Study
 from zoo.comparison.tables.cells import KIND_MARKS, heading, number
-from zoo.record import Record
-
-
-def _divergence(record: Record) -> float | None:
-    """Return the divergence from a known density; what old records of a VAE name so has no direction."""
-    metric = record.metrics.get("kl")
-    return None if metric is None or metric.direction == "none" else metric.value
-
 
 MEMORY = Quantity("memory", "bytes", "lower", lambda r: r.cost.peak_memory_bytes)
-KL = Quantity("kl", "nats", "lower", _divergence)
 SIZE = dataclasses.replace(PARAMETERS, direction="lower")
 LIMITS: dict[
     str, tuple[Quantity, bool, str]
@@ -56,17 +48,6 @@ def number_of(study: Study, group: Group, quantity: Quantity, kind: str = "") ->
             ends = math.exp(max(centre - share, -700)), math.exp(min(centre + share, 700))
     low, high = ends if ends is not None else (None, None)
     return Number(quantity.name, quantity.unit, mean, low, high, len(values), kind)
-
-
-def is_positive(study: Study, quantity: Quantity) -> bool:
-    """Whether a quantity is compared by its logarithm: a distance or time without a value at or below 0."""
-    if quantity.direction != "lower" or quantity.unit in ("nats", "bits/dim"):
-        return False
-    key = ("is positive", quantity.name)
-    if key not in study.memo:
-        study.memo[key] = all(v > 0 for group in study.groups for v in group.values(quantity))
-    known: bool = study.memo[key]
-    return known
 
 
 def standard_error(group: Group, quantity: Quantity) -> float | None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from zoo.comparison.configurations import Group
+from zoo.comparison.criterion import KL, knows_density
 from zoo.comparison.groups import loss
 from zoo.comparison.guards import recall_of
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity
 from zoo.comparison.recommend.answer import Constraints
-from zoo.comparison.recommend.numbers import KL, spoken, value_text
+from zoo.comparison.recommend.numbers import spoken, value_text
 from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import KIND_MARKS
 
@@ -42,7 +43,7 @@ class Question:
     @cached_property
     def knows_density(self) -> bool:
         """Whether the density of the data is known, so that divergences from it were measured."""
-        return any(KL.of(run.record) is not None for run in self.study.runs)
+        return knows_density(self.study)
 
     @cached_property
     def density_weight(self) -> float:

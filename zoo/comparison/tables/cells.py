@@ -18,9 +18,12 @@ from zoo.record import STATUSES, Direction
 KIND_MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")  # the raised number with which a footnote begins
 SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, as the CSV file writes them
-DAGGER = (
-    "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"
-)
+KIND_WORDS = {  # what the marks mean, in captions and legends; an exact value has none
+    "exact†": "† exact for the dequantised density",
+    "lower bound": "≤ bound: the true value is at most this",
+    "estimate": "≈ estimate",
+}
+DAGGER = f"{KIND_WORDS['exact†']}: on average over its noise, an upper bound on the integers' value"
 LETTERS = (
     "letters: configurations that share one cannot be told apart (likelihoods paired over test examples, "
     "else Welch over seeds; Holm at 5 %), one of each model taking part; the best has an a"
@@ -232,7 +235,8 @@ def captions(cells: Sequence[Cell]) -> list[str]:
     kinds = {cell.kind for cell in cells}
     if kinds & {"lower bound", "estimate"}:
         lines.append(
-            "≤ bound: the true value is at most this; ≈ estimate; kinds are never ranked against each other"
+            f"{KIND_WORDS['lower bound']}; {KIND_WORDS['estimate']}; "
+            "kinds are never ranked against each other"
         )
     return lines + ([DAGGER] if "exact†" in kinds else [])
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.configurations import Group
-from zoo.comparison.figures.marks import MEANINGS, curve_mark
+from zoo.comparison.figures.marks import curve_kind, curve_mark, meanings
 from zoo.comparison.figures.paper.look import (
     DASHES,
     GREY,
@@ -46,8 +46,8 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     drawn = {group.model for bands in panels.values() for group, _, _ in bands}
     absent = [group.model for group in baselines_of(study.baselines()) if group.model not in drawn]
     lines = wrapped(f"{study.title}: mean and range of its seeds", width - 0.55, 8)
-    if any(curve_mark(group, column) for column, bands in panels.items() for group, _, _ in bands):
-        lines += wrapped(MEANINGS, width - 0.55, 8)
+    kinds = {curve_kind(group, column) for column, bands in panels.items() for group, _, _ in bands}
+    lines += wrapped(meanings(kinds), width - 0.55, 8)
     if absent:
         lines += wrapped(f"without such a curve: {', '.join(absent)}", width - 0.55, 8)
     figure = canvas(width, rows * 1.9 + 0.13 * len(lines))

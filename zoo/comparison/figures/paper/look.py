@@ -8,6 +8,8 @@ from typing import Any
 
 from zoo.comparison.configurations import Group, family_rank
 from zoo.comparison.figures.style import canvas, colour, plain_text
+from zoo.comparison.tables.cells import KIND_WORDS
+from zoo.comparison.words import metric_name
 
 GREY, RULE = "#5c5c5c", "#9a9a9a"
 MARKERS = {
@@ -36,6 +38,7 @@ __all__ = [
     "marker",
     "plain_text",
     "plain_ticks",
+    "quantity_name",
     "text_width",
     "wrapped",
 ]
@@ -46,13 +49,35 @@ def marker(family: str) -> str:
     return MARKERS.get(family, "X")
 
 
+def filling(kind: str, shade: str) -> dict[str, Any]:
+    """Return how a marker is filled: full for an exact value, half for a bound and hollow for an estimate."""
+    return {
+        "color": shade,
+        "fillstyle": "bottom" if kind == "lower bound" else "full",
+        "markerfacecolor": "white" if kind == "estimate" else shade,
+        "markerfacecoloralt": "white",
+    }
+
+
 def ink(family: str) -> str:
     """Return the colour of text about a family."""
     return INKS.get(family, "#1c2024")
 
 
-def legend(figure: Any, families: Sequence[str], columns: int = 3) -> None:
-    """Write a legend of families below a figure: a marker in its colour each."""
+def quantity_name(name: str) -> str:
+    """Return the name of a quantity as an axis has it.
+
+    >>> quantity_name("fd/digits-cnn"), quantity_name("kl"), quantity_name("energy_distance")
+    ('Fréchet distance (digits-cnn)', 'KL (nats)', 'energy distance')
+    """
+    base, _, features = name.partition("/")
+    if base in ("fd", "fid"):
+        return f"Fréchet distance ({features or 'Inception'})"
+    return metric_name(name)
+
+
+def legend(figure: Any, families: Sequence[str], columns: int = 3, kinds: Sequence[str] = ()) -> None:
+    """Write a legend below a figure: each family's marker in its colour, each kind's filling in grey."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -62,11 +87,23 @@ def legend(figure: Any, families: Sequence[str], columns: int = 3) -> None:
             linestyle="",
             marker=marker(f),
             color=colour(f),
-            markeredgecolor="white",
+            markersize=5,
             label=plain_text(f),
         )
         for f in dict.fromkeys(families)
     ]
+    handles += [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            markersize=5,
+            label=KIND_WORDS.get(kind, kind),
+            **filling(kind, GREY),
+        )
+        for kind in kinds
+    ]  # fmt: skip
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, handletextpad=0.1, columnspacing=1.0
     )

@@ -209,30 +209,35 @@ function drawSharpness() {
 function drawTuning() {
   const efforts = current().tuning || [];
   if (!efforts.length) return;
+  const column = columnOf(current(), current().criterion), log = efforts.every(effort => [...effort.expected, ...effort.low, ...effort.high].every(value => value === null || value > 0));
   const traces = efforts.flatMap(effort => {
-    const paint = familyColour(effort.family), sure = Math.floor(effort.n / 4), name = escapeLabel(`${effort.family} (${effort.n} configurations, chosen by ${effort.selected_on})`);
+    const paint = familyColour(effort.family), sure = Math.floor(effort.n / 4), name = escapeLabel(`${effortName(effort)} (${effort.n} configurations, chosen by ${effort.selected_on})`);
     const banded = effort.k.map((_, i) => i).filter(i => effort.low[i] !== null), edge = {type: 'scatter', mode: 'lines', x: banded.map(i => effort.k[i]), line: {width: 0}, hoverinfo: 'skip', showlegend: false};
-    const line = (from, to, dash, legend) => ({type: 'scatter', mode: 'lines+markers', x: effort.k.slice(from, to), y: effort.expected.slice(from, to), name, showlegend: legend, line: {color: paint, width: 2, dash}, marker: {size: 4}, hovertemplate: `${escapeLabel(effort.family)}<br>best of %{x}: %{y:.3g}<extra></extra>`});
+    const line = (from, to, dash, legend) => ({type: 'scatter', mode: 'lines+markers', x: effort.k.slice(from, to), y: effort.expected.slice(from, to), name, showlegend: legend, line: {color: paint, width: 2, dash}, marker: {size: 4}, hovertemplate: `${escapeLabel(effortName(effort))}<br>best of %{x}: %{y:.3g}<extra></extra>`});
     return [...(banded.length ? [{...edge, y: banded.map(i => effort.low[i])}, {...edge, y: banded.map(i => effort.high[i]), fill: 'tonexty', fillcolor: faint(paint, 0.14)}] : []),
       ...(sure ? [line(0, sure, 'solid', true)] : []), line(Math.max(0, sure - 1), effort.k.length, 'dash', !sure)];
   });
-  const at = efforts.filter(effort => effort.k.includes(state.budget)).map(effort => [effort.family, effort.expected[effort.k.indexOf(state.budget)]]).sort((a, b) => a[1] - b[1]);
-  plot('tuning-chart', traces, {xaxis: axisLook('configurations tried, k'), yaxis: axisLook(`expected best ${escapeLabel(current().quality || '')}`, true), showlegend: true,
+  const at = efforts.filter(effort => effort.k.includes(state.budget)).map(effort => [effortName(effort), effort.expected[effort.k.indexOf(state.budget)], KINDS.indexOf(effort.kind)]).sort((a, b) => a[2] - b[2] || a[1] - b[1]);
+  plot('tuning-chart', traces, {xaxis: axisLook('configurations tried, k'), yaxis: axisLook(`expected best ${escapeLabel(column?.heading || current().criterion)}`, log), showlegend: true,
     shapes: [{type: 'line', x0: state.budget, x1: state.budget, yref: 'paper', y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
   `After ${count(state.budget, 'configuration')}: ${at.map(([family, value]) => `${family} ${number(value)}`).join(', ') || 'no family was run that often'}. ${turns(efforts)} ${withoutEffort(current())}The configurations are those that were run, not a random search: read it as an illustration unless a sweep drew them at random.`);
 }
 
-// Return between which families the order turns with k: surely, where both bands exclude each other at both ends, or
-// by the lines alone, at the first k at which one passes the other.
+// Return the family of a curve with the mark of its kind of likelihood, where that judges the models.
+const effortName = effort => markedName(effort.kind, effort.family);
+
+// Return between which families, of one kind of likelihood where that judges them, the order turns with k: surely, where
+// both bands exclude each other at both ends, or by the lines alone, at the first k at which one passes the other.
 function turns(efforts) {
   const sure = [], unsure = [];
   for (const a of efforts) for (const b of efforts) {
+    if (a.kind !== b.kind) continue;
     const shared = [...Array(Math.min(a.k.length, b.k.length)).keys()];
     const below = (one, other, i) => one.high[i] !== null && other.low[i] !== null && one.high[i] < other.low[i];
     const first = shared.find(i => below(a, b, i)), later = shared.find(i => first !== undefined && i > first && below(b, a, i));
-    if (later !== undefined) { sure.push(`${a.family} leads at k = ${a.k[first]}, ${b.family} from k = ${b.k[later]}`); continue; }
+    if (later !== undefined) { sure.push(`${effortName(a)} leads at k = ${a.k[first]}, ${effortName(b)} from k = ${b.k[later]}`); continue; }
     const passed = shared.find(i => i > 0 && a.expected[i - 1] <= b.expected[i - 1] && a.expected[i] > b.expected[i]);
-    if (passed !== undefined) unsure.push(`${b.family} passes ${a.family} at k = ${a.k[passed]}, ${a.high[passed] === null || b.high[passed] === null ? 'where not both have a band' : 'within the bands'}`);
+    if (passed !== undefined) unsure.push(`${effortName(b)} passes ${effortName(a)} at k = ${a.k[passed]}, ${a.high[passed] === null || b.high[passed] === null ? 'where not both have a band' : 'within the bands'}`);
   }
   return (sure.length ? `The order turns: ${sure.join('; ')}. ` : 'No turn of the order is sure within the bands. ') +
     (unsure.length ? `By the lines alone, so not sure: ${unsure.join('; ')}.` : sure.length ? '' : 'No line passes another.');
@@ -242,8 +247,10 @@ const LEAST_CONFIGURATIONS = 4;  // of a family for a curve, as in zoo/compariso
 
 // Return in words which families of a study have no curve, and why.
 function withoutEffort(study) {
-  const drawn = new Set(study.tuning.map(effort => effort.family)), rows = rowsOf(study).filter(row => !drawn.has(row.family));
-  const told = [...new Set(rows.map(row => row.family))].map(family => `${family} (${count(rows.filter(row => row.family === family).length, 'configuration')})`);
+  const column = columnOf(study, study.criterion), kind = row => (column?.likelihood && column.kind[row.index]) || '';
+  const isDrawn = row => study.tuning.some(effort => effort.family === row.family && (!kind(row) || (effort.kind || '') === kind(row)));
+  const rows = rowsOf(study).filter(row => !isDrawn(row)).map(row => markedName(kind(row), row.family));
+  const told = [...new Set(rows)].map(name => `${name} (${count(rows.filter(other => other === name).length, 'configuration')})`);
   return told.length ? `Without a line, which takes ${LEAST_CONFIGURATIONS} configurations that were judged: ${told.join(', ')}. ` : '';
 }
 

@@ -1,8 +1,8 @@
 // Quality against cost: choosable axes, errors over seeds, the front and its thickness.
 
 const scatterColumns = study => study.columns.filter(column => column.ranked || ['cost', 'sampling'].includes(column.group));
-// what decides in the helper is drawn upwards, if nothing else is chosen
-const quality = study => (state.y && columnOf(study, state.y) ? state.y : study.helper.known && columnOf(study, 'kl') ? 'kl' : study.quality || study.columns[0]?.key);
+// what judges the models is drawn upwards, if nothing else is chosen
+const quality = study => (state.y && columnOf(study, state.y) ? state.y : columnOf(study, study.criterion) ? study.criterion : study.columns[0]?.key);
 const costs = study => columnOf(study, state.x) ? state.x : study.columns.find(column => column.group === 'sampling')?.key || study.columns[0]?.key;
 
 // Return the factor within which two values of a column count as equal: times differ with the load of the machine.
