@@ -22,16 +22,20 @@ from zoo.comparison.recommend import Answer, Constraints, recommend
 from zoo.comparison.recommend.chance import draws, normals, seed_of
 from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.recommend.numbers import number_texts
+from zoo.comparison.recommend.shipped import SHIPPED
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.main import main_tables
-from zoo.config import compose_run, identify
+from zoo.config import compose_run, identify, options
 from zoo.config.declared import data_kinds
 from zoo.config.identity import to_dict
+from zoo.data.binary_tables import SIZES as BINARY
+from zoo.data.density_tables import SIZES as CONTINUOUS
 from zoo.errors import ZooError
 from zoo.evaluation.protocol import protocol_hash
 from zoo.kinds import DataKind
 from zoo.record import PROTOCOL_VERSION, DataDescription, Metric
 from zoo.record.provenance import Protocol
+from zoo.running.data import prepare_data
 from zoo.sweep import plan_sweep
 from zoo.sweep.check import check_jobs
 
@@ -493,8 +497,57 @@ def test_nothing_is_extrapolated_to_other_dimensions(tmp_path: Path) -> None:
     assert [one.text for one in answer.relaxations] == [
         "At 64 dimensions (digits) glow comes in (fd/digits-cnn 3)."
     ]
-    unknown = ("no data of 3,072 dimensions", "zoo sweep families data=NAME seed=0,1,2")
-    assert answer.unmeasured == (unknown,)
+    assert answer.unmeasured == (
+        (
+            "no data of 3,072 dimensions, which cifar10 has; its files are downloaded into data.root= or "
+            "ZOO_DATA if they are missing",
+            "zoo sweep families data=cifar10 seed=0,1,2",
+        ),
+    )
+
+
+@pytest.mark.parametrize("asked", [2, 64, 500, 3072])
+def test_the_sweep_of_shipped_data_can_be_planned(tmp_path: Path, asked: int) -> None:
+    record = write(tmp_path, "glow", "flow")
+    record.provenance.data = DataDescription(name="own", shape=[7, 7])
+    save(tmp_path, record)
+    answer = recommend(collect([tmp_path])[0], Constraints(dimension=asked), data_kinds())
+    name, *overrides = shlex.split(answer.unmeasured[0][1])[2:]
+    plan = plan_sweep(name, [*overrides[:-1], "seed=0"], None)
+    assert len(plan.jobs) > 10
+    check_jobs(plan, [job.overrides for job in plan.jobs])
+    data = {tuple(text for text in job.overrides if text.startswith("data=")) for job in plan.jobs}
+    assert data == {(f"data={SHIPPED[asked].name}",)}
+    if asked == 500:
+        assert not any("model=pixelcnn_pp" in job.overrides for job in plan.jobs), (
+            "it is made for pictures alone"
+        )
+
+
+def test_the_dimensions_of_shipped_data_are_those_of_the_data() -> None:
+    named = set(options("data"))
+    for size, one in SHIPPED.items():
+        assert one.name in named
+        assert size == math.prod(one.shape)
+        if not one.files:
+            source = prepare_data(to_dict(compose_run([f"data={one.name}"]))["data"])
+            assert (source.spec.shape, source.spec.levels) == (one.shape, one.levels)
+        elif one.name in (*BINARY, *CONTINUOUS):
+            assert {**BINARY, **CONTINUOUS}[one.name][1] == size
+
+
+def test_where_no_shipped_data_have_the_dimension_the_own_are_explained(tmp_path: Path) -> None:
+    record = write(tmp_path, "glow", "flow")
+    record.provenance.data = DataDescription(name="digits", shape=[1, 8, 8])
+    save(tmp_path, record)
+    ((what, command),) = recommend(collect([tmp_path])[0], Constraints(dimension=1000)).unmeasured
+    assert what == (
+        "no data of 1,000 dimensions; zoo ships none, so NAME stands for your own: images data.path=FOLDER "
+        "data.size=SIDE for pictures, or table data.path=FILE"
+    )
+    for own in ("images data.path=pictures data.size=8", "table data.path=table.csv"):
+        target = compose_run(shlex.split(command.replace("NAME", own))[3:-1]).data
+        assert target.path == own.partition("path=")[2].partition(" ")[0]
 
 
 @pytest.mark.parametrize(("asked", "chosen"), [(2, "rings"), (3, "rings"), (30, "digits"), (128, "digits")])

@@ -39,6 +39,8 @@ QUESTIONS = [
     Constraints(dimension=64),
     Constraints(dimension=100),
     Constraints(dimension=3072),
+    Constraints(dimension=500),
+    Constraints(dimension=1000),
     Constraints(checkpoint=True),
     Constraints(lost=0.1, latency=0.02),
     Constraints(fidelity=1.0, coverage=1.0),

@@ -248,6 +248,7 @@ def contents(
         entry["sharpness"] = evidence.sharpness(study)
         entry["helper"] = answers.helper(study, models)
         entry["tuning"] = answers.tuning(study)
+    facts["shipped"] = answers.shipped(models)
     facts["made"]["cautions"] = cautions(runs)
     facts["slides"] = answers.measured_slides(compared)
     facts["claims"], facts["claims_lead"] = evidence.ledger(decisions, compared), LEAD

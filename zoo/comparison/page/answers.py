@@ -29,6 +29,7 @@ from zoo.comparison.recommend.numbers import (
     standard_error,
 )
 from zoo.comparison.recommend.question import Question
+from zoo.comparison.recommend.shipped import OWN, OWN_SWEEP, SHIPPED, of_shipped
 from zoo.comparison.recommend.timed import TRAINING, device_of, elsewhere, usual_device, values_of
 from zoo.comparison.recommend.unmeasured import absent_models, judged_otherwise, sweep_of_data
 from zoo.comparison.slide import laws_of, of_study, slide
@@ -125,6 +126,14 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
             }
             for group in study.ordered
         ],
+    }
+
+
+def shipped(models: Mapping[str, DataKind]) -> Json:
+    """Return the words and the sweep for shipped data, by number of dimensions; ``own``: for others."""
+    return {
+        **{str(size): list(of_shipped(one, models)) for size, one in SHIPPED.items()},
+        "own": [OWN, OWN_SWEEP],
     }
 
 

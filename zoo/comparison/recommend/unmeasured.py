@@ -9,6 +9,7 @@ from zoo.comparison.recommend.admission import Candidate
 from zoo.comparison.recommend.answer import Card
 from zoo.comparison.recommend.dimension import description_of, dimension_of, is_near
 from zoo.comparison.recommend.question import Question
+from zoo.comparison.recommend.shipped import OWN, OWN_SWEEP, SHIPPED, of_shipped
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
 from zoo.kinds import DataKind, suits
@@ -28,7 +29,9 @@ def unmeasured(
     measured = dimension_of(study)
     missing = []
     if asked is not None and asked != measured:
-        missing.append((f"no data of {asked:,} dimensions", "zoo sweep families data=NAME seed=0,1,2"))
+        shipped = SHIPPED.get(asked)
+        words, sweep = (OWN, OWN_SWEEP) if shipped is None else of_shipped(shipped, models)
+        missing.append((f"no data of {asked:,} dimensions{words}", sweep))
         if measured is None or not is_near(measured, asked):
             return missing
     aged = judged_otherwise(study)

@@ -329,7 +329,8 @@ function unmeasured(study, cards, rows, asked, reasons) {
   const found = [], {absent, aged} = study.helper;
   const {dimension} = study.helper, far = asked.dimension ?? null;
   if (far !== null && far !== dimension) {
-    found.push([`no data of ${grouped(far, 0)} dimensions`, 'zoo sweep families data=NAME seed=0,1,2']);
+    const [words, sweep] = DATA.shipped[far] ?? DATA.shipped.own;
+    found.push([`no data of ${grouped(far, 0)} dimensions${words}`, sweep]);
     if (!dimension || !isNear(dimension, far)) return found;
   }
   const sweep = models => `${study.helper.sweep} model=${models.join(',')} seed=0,1,2`;
