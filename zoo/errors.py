@@ -10,6 +10,8 @@ import re
 import sys
 from collections.abc import Iterable
 
+from zoo.visible import visible
+
 
 class ZooError(Exception):
     """A mistake that the user can correct. The commands print its message and exit with code 2."""
@@ -185,9 +187,12 @@ def _is_distributed(error: BaseException) -> bool:
 
 
 def tell(sentence: str) -> None:
-    """Print a sentence to standard error, if it can be written: a log may be on a full disk."""
+    """Print a sentence to standard error, if it can be written: a log may be on a full disk.
+
+    It may quote a file of anybody, so what steers a terminal is written out.
+    """
     with contextlib.suppress(OSError):
-        print(f"zoo: {sentence}", file=sys.stderr)
+        print(f"zoo: {visible(sentence, lines=True)}", file=sys.stderr)
 
 
 MOST_NAMED = 60  # names that an error lists

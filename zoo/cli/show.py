@@ -24,6 +24,7 @@ from zoo.comparison.terminal import half_blocks, tiled
 from zoo.comparison.words import curve_name, metric_name, protocol_text
 from zoo.errors import unknown
 from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Provenance, Record, Segment, read
+from zoo.visible import visible
 
 BARS = "▁▂▃▄▅▆▇█"
 ROWS = 2  # number of rows of images
@@ -66,14 +67,14 @@ def show_run(directory: Path, name: str | None = None, console: Console | None =
 
 def _list(directory: Path, names: Sequence[str], console: Console) -> int:
     what = "an archive" if compression(directory) is not None else "a directory"
-    example = f"zoo show {directory} {names[0]}"
+    example = f"zoo show {directory} {visible(names[0])}"
     console.print(
         f"{directory} is {what} of {len(names):,} runs; name one, such as: {example}",
         markup=False,
         soft_wrap=True,
     )
     for name in names:
-        console.print(f"  {name}", markup=False, soft_wrap=True)
+        console.print(f"  {visible(name)}", markup=False, soft_wrap=True)
     return 0
 
 

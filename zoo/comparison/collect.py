@@ -37,6 +37,7 @@ from zoo.record import (
 )
 from zoo.record.curves import read_rows
 from zoo.record.timing import read_timing, retimed
+from zoo.visible import visible
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY, TIMING)  # that a comparison reads of a run
 SOURCES = (".py", ".html", ".css", ".js", ".json", ".yaml")
@@ -218,7 +219,9 @@ def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[
 def warn(sentences: Iterable[str], console: Console) -> None:
     """Print warnings."""
     for sentence in sentences:
-        console.print(f"warning: {sentence}", style="yellow", markup=False, soft_wrap=True)
+        console.print(
+            f"warning: {visible(sentence, lines=True)}", style="yellow", markup=False, soft_wrap=True
+        )
 
 
 def damaged_files(run: Run) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.record.files import CURVES, write_atomic
+from zoo.visible import visible
 
 AXES = ("updates", "images_seen", "device_seconds")  # columns of every row that curves are drawn against
 Row = dict[str, float]
@@ -29,7 +30,7 @@ def read_rows(directory: str | Path) -> list[Row]:
         text = (path / CURVES if path.is_dir() else path).read_text(encoding="utf-8")
         return [
             {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(text.splitlines())
+            for row in csv.DictReader(visible("\n".join(text.splitlines()), lines=True).split("\n"))
         ]
     except (OSError, ValueError, TypeError, AttributeError, csv.Error):
         return []

@@ -18,16 +18,20 @@ from zoo.errors import ZooError
 from zoo.record.files import RECORD
 from zoo.record.provenance import DataDescription, Provenance
 from zoo.record.schema import SCHEMA, Record, Sampling
+from zoo.visible import is_suspect, made_visible
 
 _FIRST = 1  # schema of the records made before August 2026
 # Sampling order of the models that zoo had at schema 1: its records do not contain it.
 _SEQUENTIAL = {"made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow"}
 _SOLVERS = {"iresnet", "residual_flow"}
+_SEVERAL_LINES = frozenset({"reason"})  # the fields whose texts may have several lines
 _PRESENT = re.compile(rb'"schema": ?%d\b' % SCHEMA)
 
 
 def read(path: str | Path) -> Record:
     """Return the record in a file, or in a run's directory. A record of schema 1 is brought up to date.
+
+    Characters in its texts that steer a terminal are written out (:mod:`zoo.visible`).
 
     Raises:
         ZooError: there is no record, it is damaged, or its schema is unknown. The sentence names the file.
@@ -36,6 +40,9 @@ def read(path: str | Path) -> Record:
     try:
         with open(file, "rb", buffering=0) as stream:
             content = stream.readall()
+        if is_suspect(content):
+            tree = json.loads(content, parse_constant=_refused)
+            content = json.dumps(made_visible(tree, _SEVERAL_LINES)).encode()
         if (record := _present(content)) is not None:
             return record
         raw = json.loads(content, parse_constant=_refused)
