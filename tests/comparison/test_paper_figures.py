@@ -460,3 +460,25 @@ def test_the_sharpness_of_the_slide_has_the_ends_of_its_band_as_ticks(runs: list
     renderer = figure.canvas.get_renderer()
     boxes = [label.get_window_extent(renderer) for label in labels]
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_slide_tells_the_lost_run_that_decides_though_the_interval_lies_in_the_band(
+    tmp_path: Path, width: float
+) -> None:
+    for seed in range(6):
+        write(tmp_path, "vae", "vae", "lower bound", fd=400.0 if seed == 5 else 4 + 0.01 * seed, seed=seed)
+        write(tmp_path, "maf", "flow", fd=4 + 0.01 * seed, seed=seed)
+    found = studies(collect([tmp_path])[0])
+    with matplotlib.rc_context(RULES):
+        figure = slide_figure(found, width)
+        figure.draw_without_rendering()
+    (panel,) = (axis for axis in figure.axes if axis.get_title(loc="left") == "stable?")
+    (told,) = (text for text in panel.texts if "collapsed" in text.get_text())
+    assert told.get_text() == "1 of 6 collapsed"
+    box, frame = told.get_window_extent(), panel.get_window_extent()
+    assert frame.x0 <= box.x0 < box.x1 <= frame.x1 + 1
+    assert "stable? also counts lost runs" in " ".join(figure.get_suptitle().split())
+    with matplotlib.rc_context(RULES):
+        alone = slide_figure(studies([run for run in collect([tmp_path])[0] if run.record.seed < 5]), width)
+    assert "lost runs" not in alone.get_suptitle()

@@ -91,6 +91,8 @@ class Cell:
         apart: why the verdict may differ from that of the claim, as sentences; empty if it may not.
         error: standard error of the evaluation, if a single seed gives no interval; None: not needed.
         unit: of the value; empty for a ratio and a count.
+        lost: how many runs were lost, which alone can decide: ``1 of 10 collapsed``; empty if none was. The
+            value and its interval are of the others.
     """
 
     question: Question
@@ -109,6 +111,7 @@ class Cell:
     apart: str = ""
     error: float | None = None
     unit: str = ""
+    lost: str = ""
 
 
 def _cell(
@@ -122,6 +125,7 @@ def _cell(
     short: str = "",
     error: float | None = None,
     unit: str = "",
+    lost: str = "",
 ) -> Cell:
     """Return the cell of an answer.
 
@@ -143,6 +147,7 @@ def _cell(
         runs=tuple(run.record.run_id for run in runs),
         error=error,
         unit=unit,
+        lost=lost,
     )
 
 
@@ -263,11 +268,12 @@ def stable(study: Study, groups: Sequence[Group]) -> Cell:
     lost = ways.total()
     surely_lost = share_interval(lost, len(runs))[0] > LOST
     text, short = _lost_texts(ways, len(runs))
+    told = short
     if sum(len(values) - 1 for values in logs) < LEAST_SEEDS - 1:
         verdict: Verdict = "no" if surely_lost else "undecided" if lost else "not measured"
         most = max(map(len, logs), default=0)
         few = "one seed" if most == 1 else f"at most {most} seeds a model" if most else ""
-        return _cell("stable", verdict, text or few, runs if lost else (), short=short)
+        return _cell("stable", verdict, text or few, runs if lost else (), short=short, lost=told)
     deviation, low, high = _pooled_deviation(logs)
     margin = math.log(MARGIN)
     verdict = "yes" if high < margin and not lost else "no" if low > margin or surely_lost else "undecided"
@@ -276,7 +282,7 @@ def stable(study: Study, groups: Sequence[Group]) -> Cell:
     spread = f"a factor {factor:.2f}{_interval_text(ends)} between seeds"
     if lost:
         text, short = f"{text}; {spread} of the others", f"{short}; else {ends[0]:.2f}–{ends[1]:.2f}"
-    return _cell("stable", verdict, text or spread, runs, value=factor, ends=ends, short=short)
+    return _cell("stable", verdict, text or spread, runs, value=factor, ends=ends, short=short, lost=told)
 
 
 def _ends_and_distances(study: Study, groups: Sequence[Group]) -> tuple[Counter[str], list[list[float]]]:

@@ -100,8 +100,10 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     if len(kinds) > 1:
         notes.append("a front for each kind of likelihood")
     axis.set(xlabel="time of one sample (ms)")
-    words = f"{quantity_name(criterion.name)}, lower is better"
-    axis.set_ylabel("\n".join(map(plain_text, wrapped(words, 0.55 * figure.get_figheight(), 7.5))))
+    name, room = quantity_name(criterion.name), 0.65 * figure.get_figheight()
+    words = wrapped(f"{name}, lower is better", room, 7.5)
+    words = words if len(words) == 1 else [*wrapped(name, room, 7.5), "(lower is better)"]
+    axis.set_ylabel("\n".join(map(plain_text, words)))
     axis.set_title("\n".join(map(plain_text, wrapped("; ".join(notes), width - 0.7, 8))), loc="left")
     columns = 3 if width < 5 else 6
     legend(figure, [point.family for point in drawn], columns, [kind for kind in kinds if kind])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.comparison.figures.paper.look import GREY, canvas, plain_text
+from zoo.comparison.figures.paper.look import GREY, canvas, plain_text, wrapped
 from zoo.comparison.slide import Slide, slide
 from zoo.comparison.slide.questions import QUESTIONS, Question
 from zoo.comparison.statistics import MARGIN
@@ -33,6 +33,7 @@ LOOKS = {
     "estimate": (True, "#9a9a9a", "s"),
     "solver": (True, "#9a9a9a", "^"),
 }
+WORDS = {"bound": "≤ bound", "estimate": "≈ estimate", "solver": "set by its solver"}  # else the verdict
 
 
 def draw(studies: Sequence[Study], width: float) -> Any:
@@ -42,14 +43,17 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         return None
     narrow = width < 5
     rows = 2 if narrow else 1
-    height = rows * (0.62 + 0.17 * len(measured.rows)) + 0.5
+    height = rows * (0.62 + 0.19 * len(measured.rows)) + 0.6
     figure = canvas(width, height)
     axes = figure.subplots(rows, len(QUESTIONS) // rows, sharey=True, squeeze=False).flatten()
     for axis, question in zip(axes, QUESTIONS, strict=True):
         _panel(axis, measured, question, (width - NAMES) * rows / len(QUESTIONS) - 0.15)
     for axis in axes[:: len(QUESTIONS) // rows]:
         axis.set_yticks(range(len(measured.rows)), [row.family for row in measured.rows])
-    figure.suptitle(plain_text(measured.about) + f"\n{_line_text(measured)}", x=0.01, ha="left", fontsize=8)
+    lines = [measured.about, _line_text(measured)]
+    if any(cell.lost for row in measured.rows for cell in row.cells.values()):
+        lines += wrapped("stable? also counts lost runs; the interval is of the others", width - 0.2, 8)
+    figure.suptitle("\n".join(map(plain_text, lines)), x=0.01, ha="left", fontsize=8)
     _legend(figure, narrow)
     return figure
 
@@ -69,11 +73,14 @@ def _panel(axis: Any, made: Slide, question: Question, room: float) -> None:
         cell = row.cells[question]
         axis.axhline(place, color="#e6e6e6", linewidth=0.5, zorder=0)
         if cell.verdict == "not measured" or cell.value is None:
-            text = "none" if question == "density" and cell.verdict == "no" else "not measured"
+            text = "none" if question == "density" and cell.verdict == "no" else cell.lost or "not measured"
             axis.annotate(
                 text, (0.03, place), xycoords=("axes fraction", "data"), va="center", color=GREY, fontsize=6.5
             )
             continue
+        if cell.lost:
+            spot = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
+            axis.annotate(cell.lost, (1.0, place - 0.42), color="#1c2024", fontsize=6, zorder=4, **spot)
         if question == "parallel":
             scale = float(cell.short.rpartition("/")[2].replace(",", ""))
         value = cell.value / scale
@@ -144,7 +151,7 @@ def _legend(figure: Any, narrow: bool) -> None:
 
     handles = [
         Line2D([], [], linestyle="", marker=shape, color=shade, markersize=4.5, markeredgewidth=1.1,
-               markerfacecolor=shade if filled else "white", label=verdict)
+               markerfacecolor=shade if filled else "white", label=WORDS.get(verdict, verdict))
         for verdict, (filled, shade, shape) in LOOKS.items()
     ]  # fmt: skip
     figure.legend(
