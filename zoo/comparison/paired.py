@@ -109,17 +109,19 @@ def compare_scores(a: Scores | None, b: Scores | None) -> tuple[float, float, fl
     return float(change.mean()), float(sum(variance for variance, _ in parts)), float(weights)
 
 
-def differences(models: Sequence[Sequence[Run]]) -> list[tuple[int, int, float, float]]:
-    """Return (i, j, difference, standard error) of the log-likelihoods of every pair i < j, in nats.
+def differences(models: Sequence[Sequence[Run]]) -> list[tuple[int, int, float, float, float]]:
+    """Return (i, j, difference, standard error, its degrees of freedom) of the log-likelihoods of every pair.
 
-    They are paired over the test examples that both scored; the error has the spread over seeds too, where
-    there are several. Pairs without common examples are left out.
+    In nats, for i < j. They are paired over the test examples that both scored; the error has the spread over
+    seeds too, where there are several. Pairs without common examples are left out. An error of 0 has no
+    degrees of freedom: 0.
     """
     scores = [scores_of(runs, least=1) for runs in models]
     found = []
     for i, j in itertools.combinations(range(len(models)), 2):
         if (parts := compare_scores(scores[i], scores[j])) is not None:
-            found.append((i, j, parts[0], math.sqrt(parts[1])))
+            gap, variance, weights = parts
+            found.append((i, j, gap, math.sqrt(variance), variance**2 / weights if weights else 0.0))
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
+from zoo.comparison.groups import COUNTS, is_logarithmic
 from zoo.comparison.guards import key_of
 from zoo.comparison.page.shorten import rounded
 from zoo.comparison.paired import differences
@@ -44,8 +45,10 @@ class PageColumn:
         likelihood: whether its cells have kinds, in which alone they are ranked.
         floor: the value of real data in place of samples, and its standard deviation; None: there is none.
         ranked: whether one direction is better.
+        counted: whether its values are counts, known without error.
+        ratios: whether its values are compared by their ratios, if all are positive.
         paired: for pairs of configurations: the two, the difference of their likelihoods over the same test
-            examples, in the column's unit, and its standard error.
+            examples, in the column's unit, its standard error, and the degrees of freedom of that.
         proven: for each configuration whose bound is surely better than exact values of other ones: it, and
             those others.
     """
@@ -60,8 +63,10 @@ class PageColumn:
     likelihood: bool = False
     floor: tuple[float, float | None] | None = None
     ranked: bool = False
+    counted: bool = False
+    ratios: bool = False
     proven: list[tuple[str, list[str]]] = field(default_factory=list)
-    paired: list[tuple[str, str, float, float]] = field(default_factory=list)
+    paired: list[tuple[str, str, float, float, float]] = field(default_factory=list)
 
 
 def page_columns(study: Study) -> list[PageColumn]:
@@ -90,6 +95,8 @@ def page_columns(study: Study) -> list[PageColumn]:
         if not briefly_trained(study.runs):
             mark_ties(study, column.quantity, study.ordered, cells)
             columns[-1].ranked = column.direction != "none"
+            columns[-1].counted = column.quantity in COUNTS
+            columns[-1].ratios = is_logarithmic([], column.quantity)
             columns[-1].paired = _paired(study, column.quantity)
             columns[-1].proven = proven_bounds(study, column.quantity, study.ordered, cells)
     return columns + [
@@ -97,7 +104,7 @@ def page_columns(study: Study) -> list[PageColumn]:
     ]
 
 
-def _paired(study: Study, quantity: Quantity) -> list[tuple[str, str, float, float]]:
+def _paired(study: Study, quantity: Quantity) -> list[tuple[str, str, float, float, float]]:
     """Return for :class:`PageColumn` the paired differences of a likelihood between models.
 
     Each model is represented by one configuration, as in the table. Empty for any other quantity.
@@ -109,8 +116,8 @@ def _paired(study: Study, quantity: Quantity) -> list[tuple[str, str, float, flo
     if not unit:
         return []
     return [
-        (key_of(groups[i]), key_of(groups[j]), -nats / unit, error / unit)
-        for i, j, nats, error in differences([group.finished for group in groups])
+        (key_of(groups[i]), key_of(groups[j]), -nats / unit, error / unit, freedom)
+        for i, j, nats, error, freedom in differences([group.finished for group in groups])
     ]
 
 

@@ -102,6 +102,8 @@ def _column(column: PageColumn, strings: Strings, places: Mapping[str, int]) -> 
         "unit": column.unit,
         "likelihood": column.likelihood,
         "ranked": column.ranked,
+        "counted": int(column.counted),
+        "ratios": int(column.ratios),
         "timed": column.unit in ("s", "1/s"),
         "floor": None if column.floor is None else rounded(column.floor[0]),
         "floor_text": "" if column.floor is None else number(*column.floor),
@@ -114,9 +116,7 @@ def _column(column: PageColumn, strings: Strings, places: Mapping[str, int]) -> 
         "letters": [cell.letters for cell in column.cells],
         "tied": [int(cell.best) for cell in column.cells],
         "proven": [[places[bound], [places[one] for one in beaten]] for bound, beaten in column.proven],
-        "paired": [
-            [places[a], places[b], rounded(change), rounded(error)] for a, b, change, error in column.paired
-        ],
+        "paired": [[places[a], places[b], *map(rounded, numbers)] for a, b, *numbers in column.paired],
         "sure": [int(cell.sure) for cell in column.cells],
         "why": [strings.place(cell.words or legible(cell.note)) for cell in column.cells],
         "raw": [strings.place(legible(cell.note) if cell.words else "") for cell in column.cells],

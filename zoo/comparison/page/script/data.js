@@ -35,6 +35,9 @@ const KIND_WORDS = {
   '': 'no value',
 };
 
+// What a kind is called in a legend or a list; the words of KIND_WORDS before their colon.
+const KIND_NAMES = {'exact': 'exact', 'exact†': 'exact†', 'lower bound': '≤ bound', 'estimate': '≈ estimate', 'mixed': 'mixed kinds', '': 'no likelihood'};
+
 // Return a value or a name with the mark of its kind of likelihood: before a value, behind a name.
 const markedValue = (kind, words) => `${{'lower bound': '≤ ', 'estimate': '≈ '}[kind] || ''}${words}${kind === 'exact†' ? '†' : ''}`;
 const markedName = (kind, words) => `${words}${{'lower bound': ' ≤', 'estimate': ' ≈', 'exact†': ' †'}[kind] || ''}`;

@@ -133,4 +133,4 @@ async function start() {
 const STARTS = [startFilter, startHelper, startTable, startDrawer, startNavigation, startPrinting];  // what needs the data alone
 const LATER = [startTradeoff, startCurves, startMore, startSamples, startClaims];  // charts, curves and pixels; an address may lead to a claim, below all of them
 window.zooReady = start();
-window.zoo = {state, set, address, addressKeys: Object.values(FIELDS).map(([key]) => key), idle, tableTexts, COPIES, blocks, number, welch, tQuantile, holm, collapsed, front, visible, decide, constraints, rowsOf, columnOf, current, alike, chanceBetter, reached, turns, withoutEffort, riseOf, placed, divergences, markersOf, cut, widthOf, studyData: () => DATA};
+window.zoo = {state, set, address, addressKeys: Object.values(FIELDS).map(([key]) => key), idle, tableTexts, COPIES, blocks, number, welch, tQuantile, holm, comparedValues, comparedRows, collapsed, front, visible, decide, constraints, rowsOf, columnOf, current, alike, chanceBetter, reached, turns, withoutEffort, riseOf, placed, divergences, markersOf, cut, widthOf, studyData: () => DATA};

@@ -151,7 +151,7 @@ function drawSlider() {
     oninput: () => { top.style.clipPath = `inset(0 0 0 ${handle.value}%)`; }});
   top.style.clipPath = 'inset(0 0 0 50%)';
   fill(box, el('div', {class: 'buttons'}, select('A, left', options, a.id, id => set({a: id})), select('B, right', options, b.id, id => set({b: id}))),
-    el('div', {class: 'sides'}, el('div', {class: 'side'}, side(a)), top), handle, el('p', {class: 'dim'}, duel(study, a, b)));
+    el('div', {class: 'sides'}, el('div', {class: 'side'}, side(a)), top), handle, ...duel(study, a, b));
 }
 
 const RESAMPLES = 1000;
@@ -167,21 +167,49 @@ function chanceBetter(u, v) {
   return {share: share(u, v), low: found[Math.floor(0.025 * RESAMPLES)], high: found[Math.ceil(0.975 * RESAMPLES) - 1]};
 }
 
-// Return how two rows compare in the main numbers: which mean is better and by how much, the p of Welch's test, and in which
-// share of the pairs of seeds B is better.
+// Return how row B compares with row A in a column: {text: how much they differ, verdict, chance: in which share of the pairs
+// of seeds B is better}; texts are empty where there is nothing to compare.
+function comparedRows(column, a, b) {
+  const [p, q] = [a, b].map(row => seedValues(column, row)), cells = [a, b].map(row => cellOf(column, row)), none = {text: '', chance: ''};
+  if (!p.length || !q.length) return {...none, verdict: 'no value to compare'};
+  if (column.likelihood && cells[0].kind !== cells[1].kind) return {...none, verdict: `not comparable: ${cells.map(cell => KIND_NAMES[cell.kind]).join(' and ')}`};
+  if (cells.some(cell => cell.odd)) return {...none, verdict: 'not comparable: measured under other conditions'};
+  const pair = pairedOf(column, a, b), several = p.length > 1 && q.length > 1, paired = several && pair && studentised(...pair);
+  const found = comparedValues(column, p, q);
+  if (paired) Object.assign(found, paired, {better: Math.sign(paired.estimate) * (column.direction === 'higher' ? 1 : -1)});
+  const same = [...p, ...q].every(value => value === p[0]), lost = column.likelihood ? [] : [a, b].filter(collapsed), better = found.better > 0 ? b : a;
+  const sign = value => (value > 0 ? `+${number(value)}` : number(value).replace(/^-/, '−')), written = value => (!Number.isFinite(value) ? 'not finite' : found.rule === 'difference' ? sign(value) : general(value, 3));
+  const interval = found.low === null ? '' : ` [${written(found.low)}, ${written(found.high)}]`;
+  const text = same ? '' : `${found.rule === 'difference' ? '' : found.rule === 'distance' ? 'distance from 1 ×' : '×'}${written(found.estimate)}${interval}`;
+  const sure = found.p === null ? '' : `, p ${found.p < 0.001 ? '< 0.001' : general(found.p, 2)}${paired ? ' (paired)' : ''}`;
+  const verdict = same || !found.better ? 'tie: nothing differs' : lost.length ? `not tested: ${lost.map(row => row.name).join(', ')} collapsed` :
+    column.counted ? `${better.name} is better` : !several ? `${better.name} has the better number; one seed, not tested` :
+    found.p === null ? `${better.name} has the better number; without spread over the seeds, not tested` : found.p < LEVEL ? `${better.name} is better${sure}` : `not told apart${sure}`;
+  const {share, low, high} = chanceBetter(...[p, q].map(values => values.map(value => loss(value, column.direction))));
+  return {text, verdict, chance: column.counted || low === null ? '' : `${share.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`};
+}
+
+// Return in words in which settings two rows differ; between two models those of the models themselves are only counted.
+function differsText(a, b) {
+  const all = differences(a, b).filter(([name]) => !name.endsWith('_target_')), own = ([name]) => a.model !== b.model && MODEL_SETTING.test(name);
+  const told = all.filter(one => !own(one)), inside = all.filter(own).length;
+  return [...['family', 'model'].filter(name => a[name] !== b[name]).map(name => `${name} (${a[name]}, ${b[name]})`),
+    ...told.slice(0, SETTINGS_SHOWN).map(([name, here, there]) => `${name} (${here}, ${there})`), told.length > SETTINGS_SHOWN ? `${told.length - SETTINGS_SHOWN} more` : '',
+    inside ? `${count(inside, 'setting')} of the models themselves` : ''].filter(Boolean).join('; ');
+}
+
+// Return how two rows compare: in which settings they differ, and each number of the table's columns that has a better end.
 function duel(study, a, b) {
-  const told = [];
-  for (const column of shownColumns(study).filter(one => one.ranked && one.seeds)) {
-    const [p, q] = [seedValues(column, a), seedValues(column, b)];
-    if (!p.length || !q.length) continue;
-    if (column.likelihood && column.kind[a.index] !== column.kind[b.index]) { told.push(`${column.heading}: not comparable (${column.kind[a.index]}, ${column.kind[b.index]})`); continue; }
-    const better = loss(mean(p), column.direction) < loss(mean(q), column.direction) ? a : b;
-    const [u, v] = [p, q].map(values => values.map(value => loss(value, column.direction)));
-    const sure = p.length > 1 && q.length > 1 ? `, p ${welch(u, v) < 0.001 ? '< 0.001' : general(welch(u, v), 2)}` : ', n = 1';
-    const {share, low, high} = chanceBetter(u, v);
-    told.push(`${column.heading}: ${better.name} by ${number(Math.abs(mean(p) - mean(q)))}${sure}${low === null ? '' : `, P(B better) ${share.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`}`);
-  }
-  return told.length ? `${told.slice(0, 5).join(' · ')}. P: the share of pairs of seeds in which B is better, with the 95 % interval of resampled seeds.` : '';
+  const columns = shownColumns(study).filter(one => one.ranked && one.seeds), head = words => el('th', {scope: 'col'}, words);
+  const line = column => {
+    const {text, verdict, chance} = comparedRows(column, a, b), cell = (label, words) => el('td', {'data-label': label}, words);
+    return el('tr', {}, el('th', {scope: 'row', class: 'name'}, column.heading + ARROWS[column.direction]), cell('A', cellOf(column, a).text || '—'), cell('B', cellOf(column, b).text || '—'),
+      cell('B against A', text), cell('which is better', verdict), cell('P(B better)', chance));
+  };
+  return [el('p', {class: 'small-text'}, `A is ${a.name}, B is ${b.name}. `, el('strong', {}, 'Differs in: '), `${differsText(a, b) || 'nothing that is recorded'}.`),
+    columns.length ? el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'A against B'}, el('table', {class: 'main duel'}, el('caption', {class: 'hidden'}, `${a.name} against ${b.name}`),
+      el('thead', {}, el('tr', {}, ['number', 'A', 'B', 'B against A', 'which is better', 'P(B better)'].map(head))), el('tbody', {}, columns.map(line)))) : null,
+    el('p', {class: 'dim small-text'}, 'B against A: × is the ratio B / A where positive numbers are compared by their logarithms, else the difference B − A, with its 95 % interval by the test that gives p: Welch over the seeds, or (paired) over the test examples and the seeds, which the page holds of the configurations that stand for their models. Each p is of one pair and one number, not corrected for how many are read. P(B better): the share of pairs of seeds, with the 95 % interval of resampled seeds.')];
 }
 
 function startSamples() {

@@ -49,6 +49,29 @@ function welch(a, b) {
   return tTail((mean(a) - mean(b)) / Math.sqrt(total), freedom);
 }
 
+// Return {estimate, low, high, p} of a difference with an error of so many degrees of freedom: its 95 % interval, and the
+// two-sided p-value of Student's t. Without an error there is neither interval nor p.
+function studentised(estimate, error, freedom) {
+  if (!(error > 0 && freedom > 0)) return {estimate, low: null, high: null, p: null};
+  const reach = tQuantile(freedom) * error;
+  return {estimate, low: estimate - reach, high: estimate + reach, p: tTail(estimate / error, freedom)};
+}
+
+// Return how the values of B compare with those of A by the rule of a column, as zoo/comparison/groups.py tests a pair:
+// {rule, estimate, low, high, p, better: -1 for A, 1 for B, 0 where nothing differs}. Positive values of a column of ratios,
+// and distances from 1 as factors, are compared by their logarithms, and the estimate is the ratio of B to A; all else by
+// differences, B minus A. Counts have no error. Single values have an estimate alone.
+function comparedValues(column, a, b) {
+  const positive = Math.min(...a, ...b) > 0, one = column.direction === 'one' && positive, logs = column.ratios && positive;
+  const scale = value => (one ? loss(value, 'one') : logs ? Math.log(value) : value), rule = one ? 'distance' : logs ? 'ratio' : 'difference';
+  const [u, v] = [a, b].map(values => values.map(scale)), gap = mean(v) - mean(u);
+  const side = column.direction === 'higher' ? Math.sign(gap) : -Math.sign(gap), several = !column.counted && u.length > 1 && v.length > 1;
+  const [p, q] = several ? [u, v].map(values => deviation(values) ** 2 / values.length) : [0, 0];
+  const found = studentised(gap, Math.sqrt(p + q), (p + q) ** 2 / (p ** 2 / (u.length - 1) + q ** 2 / (v.length - 1)));
+  const told = rule === 'difference' ? found : {...found, ...Object.fromEntries(['estimate', 'low', 'high'].map(name => [name, found[name] === null ? null : Math.exp(found[name])]))};
+  return {rule, ...told, better: side || 0};
+}
+
 // Return Holm's adjusted p-values.
 function holm(ps) {
   const order = ps.map((_, i) => i).sort((a, b) => ps[a] - ps[b]), adjusted = new Array(ps.length);

@@ -67,14 +67,22 @@ function statisticOf(column, row) {
   return {...cell, value: middle, text: markedValue(cell.kind, `${number(middle)} (${number(Math.min(...values))} to ${number(Math.max(...values))}) [${values.length}]`)};
 }
 
+// Return [difference, its standard error, degrees of freedom] of row B to row A, paired over test examples; null where the page
+// holds none.
+function pairedOf(column, a, b) {
+  for (const [i, j, change, error, freedom] of column.paired || []) {
+    if (i === b.index && j === a.index) return [change, error, freedom];
+    if (j === b.index && i === a.index) return [-change, error, freedom];
+  }
+  return null;
+}
+
 // Return the difference of two rows in a column, and its standard error. If the page holds the difference paired over test
 // examples, it is that one. Otherwise it is the difference of the means, with an error from the spread over seeds, or for a
 // single seed from the error of its evaluation. An unknown error is null.
 function changeOf(column, row, base) {
-  for (const [i, j, change, error] of column.paired || []) {
-    if (i === row.index && j === base.index) return [change, error];
-    if (j === row.index && i === base.index) return [-change, error];
-  }
+  const paired = pairedOf(column, base, row);
+  if (paired) return paired;
   const variances = [row, base].map(one => {
     const values = seedValues(column, one), {spread} = cellOf(column, one);
     return values.length > 1 ? deviation(values) ** 2 / values.length : spread === null ? null : spread ** 2;

@@ -116,7 +116,7 @@ function drawKindLegend(id, rows, likelihood) {
   const families = [...new Set(rows.map(row => row.family))], kinds = likelihood ? KINDS.concat('').filter(kind => rows.some(row => (likelihood.kind[row.index] || '') === kind)) : [];
   const marks = {'exact': '●', 'exact†': '○', 'lower bound': '◆', 'estimate': '▲', 'mixed': '✕', '': '■'};
   fill(byId(id), families.map(family => el('span', {class: 'key'}, swatch(family), family)),
-    kinds.map(kind => el('span', {class: 'key'}, `${marks[kind]} ${kind || 'no likelihood'}`)));
+    kinds.map(kind => el('span', {class: 'key'}, `${marks[kind]} ${KIND_NAMES[kind]}`)));
 }
 
 function startTradeoff() {
