@@ -16,8 +16,10 @@ from fake_records import nine, save, write
 from rich.console import Console
 
 import zoo.comparison.watch
+from zoo.cli import main
 from zoo.comparison.watch import HOST, Server, Snapshot, job_of, watch
 from zoo.errors import ZooError
+from zoo.record.plan import write_plan
 
 HEADINGS = "updates,images_seen,wall_seconds,device_seconds,train/loss,val/loss"
 
@@ -79,6 +81,48 @@ def test_a_half_written_record_is_read_when_it_is_complete(tmp_path):
     file.write_bytes(whole)
     assert snapshot.look()
     assert snapshot.facts["runs"]["id"] == [record.run_id]
+
+
+def test_a_record_that_cannot_be_read_is_being_written_until_it_stays_so(tmp_path, monkeypatch):
+    write(tmp_path, "glow", "flow")
+    name = write(tmp_path, "maf", "flow").run_id
+    file = tmp_path / name / "record.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:200])
+    snapshot = Snapshot(tmp_path)
+    snapshot.look()
+    assert snapshot.facts["warnings"] == []
+    assert snapshot.jobs[name]["state"] == "being written"
+    monkeypatch.setattr(zoo.comparison.watch, "SETTLED", 0.0)
+    cursor = snapshot.version
+    snapshot.look()
+    assert snapshot.jobs[name]["state"] == "broken record"
+    (warning,) = snapshot.delta(cursor)["warnings"]
+    assert "cannot be read" in warning
+    assert not snapshot.look()
+    file.write_bytes(whole)
+    snapshot.look()
+    assert (snapshot.jobs, snapshot.facts["warnings"]) == ({}, [])
+    assert len(snapshot.facts["runs"]["id"]) == 2
+
+
+def test_the_jobs_of_a_sweep_that_have_not_begun_are_counted(tmp_path):
+    sweep, search = tmp_path / "sweep", tmp_path / "search"
+    record = write(sweep, "maf", "flow")
+    running(sweep, "glow-digits-s0")
+    write_plan(sweep, [record.run_id, "glow-digits-s0", "vae-digits-s0", "gan-digits-s0"], 4)
+    running(search, "trial-1")
+    write_plan(search, [], 10)
+    snapshot = Snapshot(tmp_path)
+    snapshot.look()
+    assert snapshot.delta(0)["unstarted"] == 2 + 9
+    cursor = snapshot.version
+    running(sweep, "vae-digits-s0")
+    assert snapshot.look()
+    assert snapshot.delta(cursor)["unstarted"] == 10
+    (search / "plan.json").write_text("{", encoding="utf-8")
+    snapshot.look()
+    assert snapshot.delta(cursor)["unstarted"] == 1
 
 
 def test_a_change_is_sent_alone_and_nothing_in_few_bytes(tmp_path):
@@ -202,6 +246,20 @@ def test_a_directory_that_is_not_there_is_an_error_of_one_sentence(tmp_path):
 def test_a_port_that_is_taken_is_an_error_of_one_sentence(server, tmp_path):
     with pytest.raises(ZooError, match=f"Port {server.port} cannot be used"):
         Server(tmp_path, server.port)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 80000])
+def test_a_port_that_does_not_exist_is_an_error_of_one_sentence(tmp_path, capsys, port):
+    assert main(["watch", str(tmp_path), "--port", str(port)]) == 2
+    assert capsys.readouterr().err == (
+        f"zoo: A port is a number from 1 to 65535, or 0 for a free one; got {port}.\n"
+    )
+
+
+def test_a_port_in_words_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["watch", str(tmp_path), "--port", "http"])
+    assert "argument --port: invalid int value: 'http'" in capsys.readouterr().err
 
 
 def test_a_record_that_is_written_again_takes_the_place_of_the_first(tmp_path):

@@ -15,6 +15,7 @@ from rich.console import Console
 from zoo.errors import STOPPED, ZooError
 from zoo.locks import lock
 from zoo.record import Attempts, RankError, read
+from zoo.record.plan import Planned, read_plan
 from zoo.sweep import plan_sweep, run_sweep
 from zoo.sweep.display import make_display
 from zoo.sweep.job import Job
@@ -225,6 +226,25 @@ def test_cores_are_shared_out_among_the_jobs_unless_the_sweep_sets_threads(tmp_p
         (tmp_path / f"{name}.yaml").write_text(f"{line}\n" + SWEEP)
         run_sweep(f"{name}.yaml", launcher=Counting(), console=Console(file=io.StringIO()))
     assert started_with == [4, 4, 1, 1]
+
+
+def test_a_sweep_leaves_the_names_of_its_runs_in_its_directory(tmp_path, monkeypatch):
+    planned = []
+
+    class Reading(Local):
+        def start(self, overrides, directory, threads):
+            planned.append((directory.name, read_plan(directory.parent)))
+            raise OSError("no room")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.yaml").write_text(SWEEP)
+    console = Console(file=io.StringIO())
+    run_sweep("one.yaml", dry_run=True, console=console)
+    assert not (tmp_path / "runs").exists()
+    run_sweep("one.yaml", launcher=Reading(), console=console)
+    names = tuple(name for name, _ in planned)
+    assert len(names) > 1
+    assert {plan for _, plan in planned} == {Planned(names, len(names))}
 
 
 def test_a_launcher_that_a_sweep_cannot_use_is_refused(tmp_path):

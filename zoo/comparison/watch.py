@@ -9,6 +9,7 @@ no page of another site can read it through a name that leads here.
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import json
 import math
@@ -30,16 +31,19 @@ from zoo.comparison.collect import Run, collect
 from zoo.comparison.commands import compare
 from zoo.comparison.page.shorten import Strings
 from zoo.errors import ZooError
-from zoo.record import CONFIG, CURVES, RECORD
+from zoo.record import CONFIG, CURVES, RECORD, read
+from zoo.record.plan import PLAN, read_plan
 
 if TYPE_CHECKING:
     from zoo.comparison.commands import PublishedOf
 
 HOST = "127.0.0.1"
+LAST_PORT = 65535
 PERIOD = 1.0  # seconds between two looks at the directory
 PATIENCE = 15.0  # seconds that a request waits for a change
 STALLED = 120.0  # seconds without a new row of curves, at least, after which a job counts as stalled
 POINTS = 40  # of a job's curve
+SETTLED = 60.0  # seconds without a change after which a record that cannot be read counts as broken
 Json = dict[str, Any]
 
 
@@ -51,7 +55,8 @@ class Job:
         name: of its directory.
         updates: done so far; ``total``: all of them, None if its configuration does not give the number.
         seconds: in training so far; ``left``: until the end at the same speed.
-        state: ``waiting``, ``training``, ``evaluating``, ``stalled`` or ``not finite``.
+        state: ``waiting``, ``training``, ``evaluating``, ``stalled`` or ``not finite``; of a record that
+            cannot be read (yet) ``being written`` or ``broken record``.
         value: the last value of ``curve``, which the drawing shows.
         points: of that curve.
     """
@@ -116,6 +121,23 @@ def _number(word: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A record that cannot be read.
+
+    Attributes:
+        stamp: of the file.
+        since: when it was first seen so, on the clock that only runs forward.
+        sentence: why.
+        is_broken: whether it has been so for :data:`SETTLED` seconds.
+    """
+
+    stamp: tuple[int, int]
+    since: float
+    sentence: str
+    is_broken: bool
+
+
 class Snapshot:
     """What a page shows of the runs below a directory, and the number of the change that each part came with.
 
@@ -132,8 +154,10 @@ class Snapshot:
         self.curves: list[Json] = []
         self.pixels = b""
         self.jobs: dict[str, Json] = {}
+        self.unstarted = 0
         self._runs: dict[str, Run] = {}
         self._stamps: dict[Path, tuple[int, int]] = {}
+        self._unread: dict[Path, Unread] = {}
         self._since: dict[str, dict[Any, int]] = {"studies": {}, "runs": {}, "jobs": {}, "rest": {}}
 
     def look(self) -> bool:
@@ -141,9 +165,10 @@ class Snapshot:
         with self.changed:
             records = self._look_at_records()
             jobs = self._look_at_jobs()
-            if records or jobs:
+            plans = self._look_at_plans()
+            if records or jobs or plans:
                 self.changed.notify_all()
-            return records or jobs
+            return records or jobs or plans
 
     def _look_at_records(self) -> bool:
         stamps = {}
@@ -155,18 +180,37 @@ class Snapshot:
             except OSError:
                 continue
             stamps[path] = (status.st_mtime_ns, status.st_size)
-        fresh = [path.parent for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
-        if not fresh:
+        fresh = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
+        found, warnings = list[Run](), list[str]()
+        if fresh:
+            with contextlib.suppress(ZooError):  # none of them can be read yet
+                found, warnings = collect(sorted(path.parent for path in fresh))
+        done = {run.directory / RECORD for run in found}
+        self._stamps |= {path: stamp for path, stamp in stamps.items() if path in done}
+        broken = {path for path, one in self._unread.items() if one.is_broken}
+        self._note_unread({path: stamps[path] for path in fresh if path not in done})
+        news = {path for path, one in self._unread.items() if one.is_broken} != broken
+        if not found and not (news and self._runs):
             return False
-        try:
-            found, warnings = collect(sorted(fresh))
-        except ZooError:  # none of them can be read yet
-            return False
-        read = {run.directory / RECORD for run in found}
-        self._stamps |= {path: stamp for path, stamp in stamps.items() if path in read}
+        unread = {one.sentence for one in self._unread.values()}
+        said = [one.sentence for one in self._unread.values() if one.is_broken]
         self._runs |= {run.record.run_id: run for run in found}
-        self._rebuild({run.record.run_id for run in found}, warnings)
+        self._rebuild(
+            {run.record.run_id for run in found}, [*(w for w in warnings if w not in unread), *said]
+        )
         return True
+
+    def _note_unread(self, stamps: Mapping[Path, tuple[int, int]]) -> None:
+        """Note which records cannot be read, and since when: one that is being written is no error."""
+        now, noted = time.monotonic(), dict[Path, Unread]()
+        for path, stamp in stamps.items():
+            try:
+                read(path.parent)
+            except ZooError as error:
+                known = self._unread.get(path)
+                since = known.since if known is not None and known.stamp == stamp else now
+                noted[path] = Unread(stamp, since, str(error), now - since >= SETTLED)
+        self._unread = noted
 
     def _rebuild(self, fresh: set[str], warnings: Sequence[str]) -> None:
         runs = list(self._runs.values())
@@ -189,11 +233,12 @@ class Snapshot:
     def _look_at_jobs(self) -> bool:
         now, ended = time.time(), {path.parent for path in self._stamps}
         folders = {path.parent for name in (CURVES, CONFIG) for path in self.root.rglob(name)} - ended
-        jobs = {
-            str(folder.relative_to(self.root)): asdict(job_of(folder, now))
-            for folder in sorted(folders)
-            if not (folder / RECORD).exists()
-        }
+        folders = {folder for folder in folders if not (folder / RECORD).exists()}
+        found = {folder: job_of(folder, now) for folder in folders}
+        for path, one in self._unread.items():
+            found[path.parent] = job_of(path.parent, now)
+            found[path.parent].state = "broken record" if one.is_broken else "being written"
+        jobs = {str(folder.relative_to(self.root)): asdict(found[folder]) for folder in sorted(found)}
         if jobs == self.jobs:
             return False
         self.version += 1
@@ -203,10 +248,30 @@ class Snapshot:
         self.jobs = jobs
         return True
 
+    def _look_at_plans(self) -> bool:
+        begun = {path.parent for path in self._stamps} | {self.root / name for name in self.jobs}
+        unstarted = 0
+        for folder in {path.parent for path in self.root.rglob(PLAN)}:
+            plan = read_plan(folder)
+            here = {run.name for run in begun if run.parent == folder}
+            unstarted += sum(name not in here for name in plan.runs)
+            proposed = plan.size - len(plan.runs)  # by a search, run by run
+            unstarted += max(0, proposed - len(here.difference(plan.runs)))
+        if unstarted == self.unstarted:
+            return False
+        self.version += 1
+        self.unstarted, self._since["rest"]["unstarted"] = unstarted, self.version
+        return True
+
     def page(self) -> str:
         """Return the whole page as it is now."""
         with self.changed:
-            facts = self.facts | {"cursor": self.version, "jobs": self.jobs, "root": str(self.root)}
+            facts = self.facts | {
+                "cursor": self.version,
+                "jobs": self.jobs,
+                "unstarted": self.unstarted,
+                "root": str(self.root),
+            }
             return page.assembled(f"zoo watch · {self.root.name}", facts, self.curves, self.pixels, live=True)
 
     def delta(self, cursor: int, patience: float = PATIENCE) -> Json:
@@ -234,7 +299,8 @@ class Snapshot:
                 answer["series"] = {place: self.curves[place] for place in places}
             for name in since("rest"):
                 pixels = name == "pixels"
-                answer[name] = base64.b64encode(self.pixels).decode() if pixels else self.facts[name]
+                own = self.unstarted if name == "unstarted" else self.facts.get(name)
+                answer[name] = base64.b64encode(self.pixels).decode() if pixels else own
             return answer
 
 
@@ -294,12 +360,14 @@ class Server:
         port: to listen on; 0: any that is free.
 
     Raises:
-        ZooError: there is no such directory, or the port is taken.
+        ZooError: there is no such directory, or the port is taken or none.
     """
 
     def __init__(self, root: Path, port: int = 0) -> None:
         if not root.is_dir():
             raise ZooError(f"There is no directory {root}; give the directory of a sweep or of runs.")
+        if not 0 <= port <= LAST_PORT:
+            raise ZooError(f"A port is a number from 1 to {LAST_PORT}, or 0 for a free one; got {port}.")
         self.snapshot = Snapshot(root)
         self._http: ThreadingHTTPServer
         try:

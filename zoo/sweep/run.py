@@ -15,6 +15,7 @@ from zoo.config.overrides import split
 from zoo.errors import ZooError
 from zoo.locks import is_locked
 from zoo.processes import stop_on_signals
+from zoo.record.plan import write_plan
 from zoo.sweep.async_search import AsyncSearch
 from zoo.sweep.job import Job
 from zoo.sweep.launcher import Batches, Launcher, Local
@@ -100,6 +101,7 @@ def run_sweep(
     _say_done(plan, console)
     stop_on_signals()
     launcher = launcher or _make_launcher(plan, parallel or plan.parallel)
+    write_plan(plan.root, [job.identity.run_id for job in plan.jobs], plan.size)
     with ExitStack() as stack:
         if mps:
             sentence = stack.enter_context(shared_gpus(launcher, plan.points))

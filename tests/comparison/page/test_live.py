@@ -8,6 +8,7 @@ import time
 from fake_records import nine, write
 
 from zoo.comparison.watch import Server
+from zoo.record.plan import write_plan
 
 
 def test_new_runs_come_in_while_selection_and_scroll_stay(browser, tmp_path):
@@ -44,14 +45,19 @@ def test_new_runs_come_in_while_selection_and_scroll_stay(browser, tmp_path):
 def test_a_live_page_without_a_record_begins_with_its_jobs(browser, tmp_path):
     folder = tmp_path / "maf-digits-s0"
     folder.mkdir()
+    write_plan(tmp_path, ["maf-digits-s0", "glow-digits-s0", "vae-digits-s0"], 3)
     (folder / "curves.csv").write_text("updates,wall_seconds,train/loss\n10,1,0.5\n", encoding="utf-8")
     server = Server(tmp_path)
     server.start()
     tab = browser.open(server.address)
     try:
-        assert "maf-digits-s0" in tab.evaluate("document.querySelector('#live').textContent")
+        said = "document.querySelector('#live').textContent"
+        assert "maf-digits-s0" in tab.evaluate(said)
+        assert "1 job without a record, 2 of the sweep not begun" in tab.evaluate(said)
         write(tmp_path, "maf", "flow")
         tab.wait("document.querySelectorAll('#table-main tr[data-row]').length === 1")
+        write(tmp_path, "glow", "flow")
+        tab.wait(f"{said}.includes('0 jobs without a record, 1 of the sweep not begun')")
         assert tab.complaints == []
     finally:
         tab.close()

@@ -1,6 +1,6 @@
 // Changes from the server of `zoo watch`: it is asked again and again, and answers as soon as something is new.
 
-const LONGEST_PAUSE = 10000, TROUBLE = ['not finite', 'stalled'];
+const LONGEST_PAUSE = 10000, TROUBLE = ['not finite', 'stalled', 'broken record'];
 let follow = false;
 
 async function listen() {
@@ -28,8 +28,9 @@ function apply(delta) {
   const jobs = Object.entries(delta.jobs || {});
   for (const [name, job] of jobs) { if (job === null) delete DATA.jobs[name]; else DATA.jobs[name] = job; }
   if (delta.studies && !DATA.studies.length) { location.reload(); return; }
-  if (jobs.length) drawJobs();
-  if (!delta.studies && !delta.runs) return;
+  if (delta.unstarted !== undefined) DATA.unstarted = delta.unstarted;
+  if (jobs.length || delta.unstarted !== undefined) drawJobs();
+  if (!delta.studies && !delta.runs && delta.warnings === undefined) return;
   if (delta.strings) DATA.strings = delta.strings;
   for (const [place, facts] of Object.entries(delta.runs || {})) for (const [name, value] of Object.entries(facts)) DATA.runs[name][place] = value;
   for (const [place, curves] of Object.entries(delta.series || {})) SERIES[place] = curves;
@@ -54,7 +55,7 @@ function drawJobs() {
   const box = byId('live'), jobs = Object.values(DATA.jobs).sort((a, b) => TROUBLE.includes(b.state) - TROUBLE.includes(a.state) || a.name.localeCompare(b.name));
   const left = jobs.map(job => job.left).filter(value => value !== null);
   box.hidden = false;
-  fill(box, el('p', {}, el('strong', {}, 'live'), ` · ${count(jobs.length, 'job')} without a record${left.length ? `, the longest needs ${secondsText(Math.max(...left))} more` : ''}`,
+  fill(box, el('p', {}, el('strong', {}, 'live'), ` · ${count(jobs.length, 'job')} without a record${DATA.unstarted ? `, ${DATA.unstarted.toLocaleString('en')} of the sweep not begun` : ''}${left.length ? `, the longest needs ${secondsText(Math.max(...left))} more` : ''}`,
     el('span', {class: 'lost-said'}, ' · the server does not answer; what is shown may be old'), ' ', toggle('follow the newest', follow, on => { follow = on; })),
   jobs.length ? el('ul', {class: 'jobs'}, jobs.slice(0, 40).map(job => el('li', {class: TROUBLE.includes(job.state) ? 'trouble' : null},
     el('span', {class: 'job'}, job.name), el('span', {class: `chip ${TROUBLE.includes(job.state) ? 'bad' : 'quiet'}`}, job.state),
