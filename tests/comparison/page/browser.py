@@ -28,6 +28,17 @@ KEYS = {
 }  # fmt: skip
 
 
+def _plain(value: Any) -> Any:
+    """Return a value of JSON whose texts have plain spaces alone."""
+    if isinstance(value, str):
+        return value.replace("\u00a0", " ")
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return value
+
+
 def executable() -> str | None:
     """Return the path of Chromium; None where it is not installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -177,7 +188,10 @@ class Tab:
         self.call("Emulation.setDeviceMetricsOverride", size)
 
     def evaluate(self, expression: str) -> Any:
-        """Return the value of an expression, or what its promise brings."""
+        """Return the value of an expression, or what its promise brings, as a reader reads it.
+
+        The page holds numbers and units together by spaces at which no line ends; here they are plain ones.
+        """
         parameters = {
             "expression": expression,
             "awaitPromise": True,
@@ -188,7 +202,7 @@ class Tab:
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise AssertionError(details.get("exception", {}).get("description") or details["text"])
-        return answer["result"].get("value")
+        return _plain(answer["result"].get("value"))
 
     def wait(self, expression: str, seconds: float = 20.0) -> Any:
         """Return the value of an expression as soon as it is true."""

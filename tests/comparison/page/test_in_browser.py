@@ -94,6 +94,35 @@ def test_the_page_opens_without_a_request_a_complaint_or_a_barrier(browser, page
     tab.close()
 
 
+def test_no_line_ends_between_a_number_and_its_unit(browser, page):
+    """Of all texts but commands, in every section, with the helper's question narrowed and a sheet open."""
+    tab = browser.open(page, width=400)
+    for section in ("tradeoff", "curves", "stability", "profile"):
+        tab.show(section)
+    tab.evaluate("zoo.idle()")
+    tab.evaluate("zoo.set({latency: '10 ms', likelihood: 'bound'})")
+    tab.evaluate("for (const node of document.querySelectorAll('details')) node.open = true")
+    tab.evaluate("document.querySelector('#table-main tbody td button.cell').click()")
+    tab.wait(OPEN_SHEET)
+    texts = tab.evaluate("""(() => {
+      const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+      const skipped = 'script, style, noscript, code, svg, textarea';
+      while (walker.nextNode()) {
+        const node = walker.currentNode;
+        if (!node.parentNode.closest(skipped)) found.push(node.data.replaceAll('\\u00a0', '_'));
+      }
+      return found;
+    })()""")
+    words = "\n".join(texts)
+    held = ("_ms", "_%", "_samples/s", "_parameters", "_±_", "≤_", "≈_", "_seeds")
+    assert [one for one in held if one not in words] == [], "each is somewhere on the page"
+    loose = re.findall(
+        r".*(?:\d (?:ms|s|%|MB|GB|px|nats|min|h|bits/dim|samples/s|parameters)(?!\w)|\d ±|[±≤≥≈] \d).*", words
+    )
+    assert loose == []
+    tab.close()
+
+
 @pytest.mark.parametrize("width", [1400, 400])
 def test_no_section_of_eight_data_sets_is_wider_than_the_page(browser, tmp_path, width):
     for place in range(8):

@@ -175,7 +175,7 @@ function plot(id, traces, layout, finding, events = {}) {
   const node = byId(id);
   node.setAttribute('role', 'img');
   node.setAttribute('aria-label', finding);
-  byId(`${id}-finding`).textContent = finding;
+  write(byId(`${id}-finding`), finding);
   if (!traces.length) {
     if (node.data) Plotly.purge(node);
     fill(node, el('p', {class: 'dim'}, 'Nothing to draw for this choice.'));

@@ -86,5 +86,5 @@ function startClaims() {
     show();
     goToClaim();
   });
-  byId('claims-lead').textContent = DATA.claims_lead;
+  write(byId('claims-lead'), DATA.claims_lead);
 }

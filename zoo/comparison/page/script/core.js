@@ -3,11 +3,28 @@
 // Return the element with an id.
 const byId = id => document.getElementById(id);
 
+// What follows a number as its unit.
+const UNITS = ['%', '[µmun]?s', 'min', 'h', '[kMGT]?B', 'px', 'nats', 'bits/dim', 'samples/s', 'samples?', 'times', 'parameters', 'configurations?', 'updates', 'steps', 'evaluations', 'dimensions?', 'seeds?', 'runs?', 'threads?', 'cores?'];
+const HELD = [new RegExp(`([\\d†)\\]]) (?=(?:${UNITS.join('|')})(?![\\w-]))`, 'g'), /([±≤≥≈]) (?=[-+.]?\d)/g, /([\d†)\]]) (?=±\s)/g];
+
+// Return a text in which no line ends between a number and its unit, its ± or its mark. Every text of the page passes
+// through here but commands, which are copied as they stand.
+const held = words => HELD.reduce((text, pattern) => text.replace(pattern, '$1\u00a0'), words);
+
+// Write a text into an element.
+function write(node, words) { node.textContent = held(words); }
+
+// Hold the texts together that the page had before any script.
+function holdWritten() {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) if (!texts.currentNode.parentNode.closest('script, code, noscript')) texts.currentNode.data = held(texts.currentNode.data);
+}
+
 // Return a new element. Texts become text nodes, so that no name of a record is ever read as markup.
 function el(name, attributes = {}, ...children) {
-  const node = document.createElement(name);
+  const node = document.createElement(name), kept = children.flat().filter(child => child !== null && child !== undefined && child !== '');
   setAttributes(node, attributes);
-  node.append(...children.flat().filter(child => child !== null && child !== undefined && child !== ''));
+  node.append(...kept.map(child => (typeof child === 'string' && name !== 'code' ? held(child) : child)));
   return node;
 }
 
@@ -27,7 +44,7 @@ function setAttributes(node, attributes) {
   }
 }
 
-// Replace the children of an element.
+// Replace the children of an element by other elements.
 function fill(node, ...children) {
   node.replaceChildren(...children.flat().filter(child => child !== null && child !== undefined));
   return node;
@@ -137,4 +154,4 @@ function copyable(text) {
 const withCode = words => words.split('`').map((part, place) => (place % 2 ? el('code', {}, part) : part));
 
 // Say something to readers of the screen.
-function say(text) { byId('said').textContent = text; }
+function say(text) { write(byId('said'), text); }

@@ -2,7 +2,7 @@
 
 function openSheet(title, ...content) {
   const sheet = byId('sheet');
-  byId('sheet-title').textContent = title;
+  write(byId('sheet-title'), title);
   fill(byId('sheet-body'), ...content);
   if (!sheet.open) sheet.showModal();
   byId('sheet-body').scrollTop = 0;

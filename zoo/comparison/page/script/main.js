@@ -24,7 +24,7 @@ function drawHead() {
   const alike = DATA.studies.filter(other => other.label === study.label && other !== study);
   if (alike.length) warnings.push(`${study.label} was judged under ${alike.length + 1} protocols, whose values do not compare; the other has ${protocolDifference(alike[0], study)}.`);
   if (made.machines.length > 1) warnings.push(`Runs are of ${made.machines.length} machines or loads; speeds of different ones are not ranked together.`);
-  byId('about-said').textContent = `About these records${warnings.length ? `, and ${count(warnings.length, 'warning')}` : ''}`;
+  write(byId('about-said'), `About these records${warnings.length ? `, and ${count(warnings.length, 'warning')}` : ''}`);
   fill(byId('warnings'), warnings.map(words => el('li', {}, words)));
 }
 
@@ -113,6 +113,7 @@ async function start() {
     listen();
     return;
   }
+  holdWritten();
   readAddress();
   foldHead();
   for (const begin of STARTS) begin();

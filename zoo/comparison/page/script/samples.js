@@ -119,9 +119,9 @@ function drawSamples() {
     ['samples', 'path'].includes(shown) && pictures.real ? panel(pictures.real, flat ? `real test data (${count(pictures.real.count, 'point')})` : 'real test data', null) : null];
   fill(box, data, rows.map(row => panel(pictureOf(study, row), row.name, row.family)));
   const words = {samples: flat ? 'Points of the first seed, drawn with the protocol’s seed.' : 'The first samples of the first seed, drawn with the protocol’s seed.', density: 'On one scale, that of the data.'};
-  byId('samples-said').textContent = (all.length > rows.length ? `${rows.length} of ${all.length} configurations drawn; filter to see others. ` : '') +
+  write(byId('samples-said'), (all.length > rows.length ? `${rows.length} of ${all.length} configurations drawn; filter to see others. ` : '') +
     (pictures.left ? `${count(pictures.left, 'configuration')} left out for the size of the page. ` : '') +
-    (words[shown] || 'Of configurations that stand for a model or are answers; samples are drawn with the same seeds for all.');
+    (words[shown] || 'Of configurations that stand for a model or are answers; samples are drawn with the same seeds for all.'));
   drawSlider();
 }
 

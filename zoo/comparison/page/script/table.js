@@ -318,8 +318,8 @@ function drawTable() {
   fill(byId('table-more'), !rows.length ? nothingLeft() : rows.length > rowsDrawn ? el('button', {type: 'button', onclick: () => { rowsDrawn += WINDOW; drawTable(); }},
     `${rowsDrawn} of ${rows.length} rows drawn; show ${Math.min(WINDOW, rows.length - rowsDrawn)} more`) : null);
   const total = study.rows.id.length;
-  byId('table-count').textContent = `${rows.length} of ${count(total, 'configuration')}` +
-    (state.rows === 'models' && !state.query ? ": one a model (the one that a study varies), the helper's usual answers, and what is pinned" : '');
+  write(byId('table-count'), `${rows.length} of ${count(total, 'configuration')}` +
+    (state.rows === 'models' && !state.query ? ": one a model (the one that a study varies), the helper's usual answers, and what is pinned" : ''));
   const unshown = state.differs ? differing(rows).slice(SETTINGS_SHOWN) : [];
   const hiddenSettings = unshown.length ? [`${SETTINGS_SHOWN} of the ${SETTINGS_SHOWN + unshown.length} settings that differ are shown; also: ${unshown.map(text).join(', ')}.`] : [];
   fill(byId('table-notes'), [...study.notes, ...hiddenSettings, ...tableNotes(columns, rows)].map(note => el('li', {}, note)));
