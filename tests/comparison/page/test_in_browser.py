@@ -33,7 +33,8 @@ window.row = start => {
   return found.find(row => row.id === start) || found.find(row => row.id.startsWith(start));
 };
 window.column = key => zoo.columnOf(zoo.current(), key);
-window.words = query => [...document.querySelectorAll(query)].map(node => node.textContent);
+window.words = query =>
+  [...document.querySelectorAll(query)].map(node => node.textContent.replaceAll('\\u00a0', ' '));
 """
 
 
@@ -361,7 +362,7 @@ def test_helper_trade_off_and_table_have_one_scope(tab):
     scope = "the 1 of 12 configurations that the search and the filters leave"
     assert scope in tab.evaluate("words('#helper-box .certainty')")[0]
     tab.show("tradeoff")
-    tab.wait(f"document.querySelector('#tradeoff').textContent.includes('front of {scope}')")
+    tab.wait(f"words('#tradeoff')[0].includes('front of {scope}')")
     tab.evaluate("zoo.set({query: 'zzzz'}); zoo.idle()")
     for view in ("helper", "table"):
         tab.wait(f"words('#{view} .warnbox').some(one => one.startsWith('Nothing matches'))")
