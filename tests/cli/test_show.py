@@ -19,7 +19,10 @@ from zoo.cli.show import show_run, sparkline
 from zoo.comparison.archive import pack_runs
 from zoo.comparison.collect import collect
 from zoo.comparison.terminal import half_blocks, tiled
+from zoo.config.identities import Identities
 from zoo.record import Hardware, Metric
+
+RECORDS = Path(__file__).resolve().parents[2] / "results/quickstart/records"
 
 
 def shown(directory: Path, **settings) -> str:
@@ -111,6 +114,19 @@ def test_a_failed_run_says_why_and_names_are_not_markup(tmp_path: Path) -> None:
     record.reason = "Training diverged [bold]here[/bold]."
     text = shown(save(tmp_path, record))
     assert "[bold]here[/bold]" in text
+
+
+def test_a_run_of_other_defaults_is_shown_with_the_command_that_makes_it_again(tmp_path: Path) -> None:
+    (run,) = (run for run in collect([RECORDS])[0] if run.record.model == "glow")
+    source = run.record.provenance
+    then = Identities().of((*source.overrides, "training.weight_decay=0.25"))
+    source.config, source.config_hash = then.config, then.config_hash
+    text = shown(save(tmp_path, run.record))
+    assert "Made by an older zoo: this command trains" in text
+    assert text.splitlines()[-2:] == [
+        "With the defaults of its time, which makes the same run today:",
+        f"{source.command} training.weight_decay=0.25",
+    ]
 
 
 def test_a_metric_without_a_value_says_why(tmp_path: Path) -> None:

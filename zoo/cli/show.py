@@ -17,6 +17,7 @@ from zoo.comparison.collect import Run, damaged_files, warn
 from zoo.comparison.lines import say, show
 from zoo.comparison.packed import compression, unpacked
 from zoo.comparison.page.payload import judged_settings
+from zoo.comparison.page.reproduce import departure, restored
 from zoo.comparison.page.runs import hardware_text
 from zoo.comparison.recommend import seconds_text
 from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, number
@@ -26,6 +27,7 @@ from zoo.errors import unknown
 from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Provenance, Record, Segment, read
 from zoo.visible import visible
 
+RESTORES = "With the defaults of its time, which makes the same run today:"
 BARS = "▁▂▃▄▅▆▇█"
 ROWS = 2  # number of rows of images
 WIDTH = 100  # largest width of the pictures and curves
@@ -62,6 +64,11 @@ def show_run(directory: Path, name: str | None = None, console: Console | None =
     _print_pictures(run, console)
     if run.record.provenance.command:
         console.print(f"\n{run.record.provenance.command}", style="cyan", markup=False, soft_wrap=True)
+    if sentence := departure(run):
+        say(sentence, console, style="yellow")
+    if command := restored(run):
+        say(RESTORES, console)
+        console.print(command, style="cyan", markup=False, soft_wrap=True)
     return 0
 
 

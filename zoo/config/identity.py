@@ -194,6 +194,25 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     return differences
 
 
+def restoring(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the settings that make the ``config`` of a later identity that of an earlier one.
+
+    None if there are none: a setting has only one of them, or the class behind it has changed.
+    """
+    sides = [_with_named_precision(without_locations(side)) for side in (then, now)]
+    before, after = (
+        {name: value for name, value in _leaves(side) if not name.startswith(("choices.", "code."))}
+        for side in sides
+    )
+    changed = {name: value for name, value in before.items() if after.get(name, _ABSENT) != value}
+    same_names = before.keys() == after.keys()
+    is_expressible = all(not name.endswith("_target_") and value != {} for name, value in changed.items())
+    return changed if same_names and is_expressible else None
+
+
+_ABSENT = object()
+
+
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each setting with its dotted name."""
     for key, value in node.items():

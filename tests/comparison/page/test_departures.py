@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from zoo.comparison.collect import Run, collect
-from zoo.comparison.page.reproduce import departure
+from zoo.comparison.page.reproduce import departure, restored
+from zoo.config.identities import Identities
+from zoo.config.identity import Identity
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "results" / "quickstart" / "records"
 
@@ -38,6 +41,42 @@ def test_a_changed_default_is_named_with_both_values_and_the_commit(run: Run) ->
         " t; changed since: training.weight_decay 0.25 (now 0"
     )
     assert sentence.endswith("; check out commit 0123456789ab for this one.")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["training.weight_decay=0.25"],
+        ["model.steps=2", "evaluation.throughput_batches=[16, 64]", "evaluation.extractor=random-conv"],
+        [
+            "training.patience=7",
+            "trainer.precision=bf16-mixed",
+            "training.lr=1e-05",
+            "training.compile=true",
+        ],
+    ],
+)
+def test_changed_defaults_are_given_by_a_command_that_makes_the_same_run(run: Run, changes) -> None:
+    overrides = tuple(run.record.provenance.overrides)
+    then = Identities().of((*overrides, *changes))
+    old = with_config(run, config=then.config, config_hash=then.config_hash)
+    assert departure(old)
+    command = restored(old)
+    assert command.startswith(f"{run.record.provenance.command} ")
+    assert Identities().of(shlex.split(command)[2:]).config_hash == then.config_hash
+    assert len(shlex.split(command)[2:]) == len(overrides) + len(changes)
+
+
+def test_no_command_is_given_where_none_makes_the_same_run(run: Run) -> None:
+    assert restored(run) == ""
+    source = run.record.provenance
+    changed = source.config | {"training": source.config["training"] | {"weight_decay": 0.25}}
+    assert restored(with_config(run, config=changed, config_hash="other")) == "", "its hash is not reached"
+    then = Identities().of((*source.overrides, "training.weight_decay=0.25"))
+    for more in ({"forgotten": 1}, {"_target_": "zoo.models.of_before.Glow"}):
+        config = then.config | {"model": then.config["model"] | more}
+        hashes = Identity.of(then.model, then.data, config).config_hash
+        assert restored(with_config(run, config=config, config_hash=hashes)) == ""
 
 
 def test_what_this_zoo_refuses_is_said(run: Run) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.config.identities import Identities
-from zoo.config.identity import Identity, differing
+from zoo.config.identity import Identity, differing, restoring
+from zoo.config.overrides import to_text
 from zoo.errors import ZooError
 
 SHOWN = 4  # differences that a sentence names
@@ -35,6 +37,24 @@ def departure(run: Run) -> str:
         f"{identity.config_hash[:DIGITS]} instead of {source.config_hash[:DIGITS]}"
         f"{_changes(source.config, identity.config)}{_at(source.git_commit)}."
     )
+
+
+def restored(run: Run) -> str:
+    """Return the command that makes a run again today, by its own settings in place of changed defaults.
+
+    Empty if its command does so as it is, or if no command can: settings have been renamed, added or removed.
+    """
+    source = run.record.provenance
+    overrides = tuple(source.overrides or ())
+    identity = _today(overrides) if departure(run) else ""
+    changed = None if isinstance(identity, str) else restoring(source.config, identity.config)
+    if not changed:
+        return ""
+    more = [f"{name}={to_text(value)}" for name, value in changed.items()]
+    again = _today((*overrides, *more))
+    if isinstance(again, str) or again.config_hash != source.config_hash:
+        return ""
+    return f"{source.command} {shlex.join(more)}"
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

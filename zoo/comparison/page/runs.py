@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.comparison.packed import in_packed
-from zoo.comparison.page.reproduce import departure
+from zoo.comparison.page.reproduce import departure, restored
 from zoo.comparison.page.shorten import Strings, rounded
 from zoo.record import Hardware, Record
 
@@ -58,6 +58,7 @@ def facts_of_runs(
         "reason": text(lambda run: run.record.reason),
         "command": each(lambda run: run.record.provenance.command or ""),
         "departs": text(departure),
+        "restored": text(restored),
         "hash": each(lambda run: (run.record.provenance.config_hash or "")[:16]),
         "commit": text(lambda run: (run.record.provenance.git_commit or "")[:12]),
         "versions": text(lambda run: _pairs(run.record.provenance.versions)),

@@ -22,6 +22,12 @@ function bySeed(row, fact) {
   return [...found].map(([value, seeds]) => `${value} (seed ${seeds.join(', ')})`).join('; ');
 }
 
+// Return the command that makes a run again with the defaults of its time; null if its own does so, or none can.
+function restoredPart(run) {
+  const command = text(DATA.runs.restored[run]);
+  return command ? el('div', {}, el('p', {class: 'small-text'}, 'With the defaults of its time, which makes the same run today:'), copyable(command)) : null;
+}
+
 function drawDrawer() {
   if (!state.open) { if (byId('sheet').open) byId('sheet').close(); return; }
   const study = current(), split = state.open.lastIndexOf('|');
@@ -40,6 +46,7 @@ function drawDrawer() {
     el('h3', {}, 'Reproduce'),
     row.runs.slice(0, 1).map(run => (DATA.runs.command[run] ? copyable(DATA.runs.command[run]) : el('p', {}, 'The record has no command.'))),
     text(DATA.runs.departs[row.runs[0]]) ? el('p', {class: 'warnbox'}, text(DATA.runs.departs[row.runs[0]])) : null,
+    restoredPart(row.runs[0]),
     row.runs.length > 1 ? el('details', {}, el('summary', {}, `all ${row.runs.length} seeds`), row.runs.map(run => copyable(DATA.runs.command[run] || 'no command recorded'))) : null,
     changes.length ? [el('h3', {}, `Differs from ${base.name}`),
       el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'settings that differ'}, el('table', {class: 'plain'}, el('thead', {}, el('tr', {}, ['setting', row.name, base.name].map(name => el('th', {scope: 'col'}, name)))),

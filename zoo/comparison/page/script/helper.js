@@ -104,7 +104,8 @@ function cardNode(card, study) {
   facts.device ? el('p', {class: facts.elsewhere.latency ? 'warnbox small-text' : 'dim small-text'}, `timed on ${facts.device}${facts.elsewhere.latency ? '; its times are not compared with those of most runs here' : ''}`) : null,
   el('p', {class: 'dim small-text'}, `${facts.lost.text}${facts.checkpoint ? `; its weights lay beside the record when this page was made (${facts.checkpoint})` : ''}`),
   DATA.runs.command[run] ? (narrow() ? el('details', {}, el('summary', {class: 'small-text'}, 'command'), copyable(DATA.runs.command[run])) : copyable(DATA.runs.command[run])) : null,
-  text(DATA.runs.departs[run]) ? el('p', {class: 'warnbox small-text'}, `${text(DATA.runs.departs[run]).replace(/\.$/, '').split('; ')[0]}.`) : null);
+  text(DATA.runs.departs[run]) ? el('p', {class: 'warnbox small-text'}, `${text(DATA.runs.departs[run]).replace(/\.$/, '').split('; ')[0]}.`) : null,
+  restoredPart(run));
 }
 
 function drawHelper() {
