@@ -96,6 +96,23 @@ def upgraded(overrides: Iterable[str], settings: Mapping[str, Any]) -> list[str]
     return words
 
 
+def in_nodes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a model of any time under their present names.
+
+    >>> in_nodes({"solver": "dopri5", "atol": 1e-5, "width": 8})
+    {'solver': {'method': 'dopri5', 'atol': 1e-05}, 'width': 8}
+    """
+    nodes = [node for node, marker in _MARKERS.items() if marker in settings]
+    found: dict[str, Any] = {}
+    for setting, value in settings.items():
+        node, _, name = (_present(setting, nodes) or "").partition(".")
+        if name and not isinstance(value, Mapping):
+            found.setdefault(node, {})[name] = value
+        else:
+            found[setting] = value
+    return found
+
+
 def _present(setting: str, nodes: Iterable[str]) -> str | None:
     """Return the present name of a setting, in the first of a model's nodes that has taken it in."""
     return next((f"{node}.{NODES[node][setting]}" for node in nodes if setting in NODES[node]), None)

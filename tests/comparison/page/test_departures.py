@@ -79,6 +79,18 @@ def test_no_command_is_given_where_none_makes_the_same_run(run: Run) -> None:
         assert restored(with_config(run, config=config, config_hash=hashes)) == ""
 
 
+def test_a_setting_that_has_another_name_now_has_not_changed(run: Run) -> None:
+    config = dict(run.record.provenance.config)
+    model = dict(config["model"])
+    pixels = model.pop("pixels")
+    config["model"] = model | pixels
+    old = with_config(run, config=config, config_hash="of another time")
+    assert "; the settings are the same, but are hashed otherwise" in departure(old)
+    config["model"] = config["model"] | {"alpha": 0.25}
+    assert "; changed since: model.pixels.alpha 0.25 (now " in departure(old)
+    assert restored(old) == ""
+
+
 def test_what_this_zoo_refuses_is_said(run: Run) -> None:
     old = with_config(run, overrides=["model=of_before"], config_hash="of another time")
     assert departure(old).startswith("This zoo refuses the command (")

@@ -12,6 +12,7 @@ from zoo.config.identities import Identities
 from zoo.config.identity import Identity, differing, restoring
 from zoo.config.overrides import to_text
 from zoo.errors import ZooError
+from zoo.moved import in_nodes
 
 SHOWN = 4  # differences that a sentence names
 DIGITS = 12  # of a hash
@@ -58,7 +59,9 @@ def restored(run: Run) -> str:
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return the settings that have changed, as the rest of a sentence."""
+    """Return the settings that have changed, as the rest of a sentence; another name alone is no change."""
+    if isinstance(then.get("model"), Mapping):
+        then = {**then, "model": in_nodes(then["model"])}
     words = [_change(word, then, now) for word in differing(then, now)]
     words.sort(
         key=lambda word: (word.endswith("unset)") or " unset (" in word, word.startswith("evaluation"))
