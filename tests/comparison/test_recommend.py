@@ -312,9 +312,9 @@ def test_reasons_name_quantities_as_the_tables_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("constraints", "decides"),
     [
-        (Constraints(), "kl"),
-        (Constraints(fidelity=1, density=0), "energy_distance"),
-        (Constraints(fidelity=0, density=1), "kl"),
+        (Constraints(), "KL"),
+        (Constraints(fidelity=1, density=0), "energy dist."),
+        (Constraints(fidelity=0, density=1), "KL"),
     ],
 )
 def test_known_densities_decide_by_the_divergence_unless_asked_otherwise(constraints, decides) -> None:
@@ -322,14 +322,14 @@ def test_known_densities_decide_by_the_divergence_unless_asked_otherwise(constra
     answer = recommend(toys, dataclasses.replace(constraints, data="moons"))
     assert answer.criteria == decides
     kinds = [block.kind for block in answer.blocks]
-    assert kinds == (["exact", "estimate"] if decides == "kl" else [""])
+    assert kinds == (["exact", "estimate"] if decides == "KL" else [""])
     said = "The density of moons is known: what decides is the divergence from it (kl)"
     assert any(note.startswith(said) for note in answer.notes) == (constraints == Constraints())
 
 
 def test_the_rate_that_old_records_call_kl_is_no_divergence(tmp_path: Path) -> None:
     write_toy(tmp_path, "vae", 5.0, direction="none")
-    assert recommend(collect([tmp_path])[0]).criteria == "energy_distance"
+    assert recommend(collect([tmp_path])[0]).criteria == "energy dist."
 
 
 @pytest.mark.parametrize(

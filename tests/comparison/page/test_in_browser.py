@@ -464,17 +464,101 @@ def test_copies_hold_exactly_what_is_shown(tab):
     assert markdown[4 + len(shown)] == ""
     notes = tab.evaluate("words('#table-notes li')")
     assert [line.removeprefix("- ") for line in markdown[5 + len(shown) :]] == [
-        note for note in notes if "settings that differ" not in note
+        note.replace("Filled:", "Bold:").replace("Hatched:", "Italic:")
+        for note in notes
+        if "settings that differ" not in note
     ]
     latex = tab.evaluate("zoo.COPIES.LaTeX()")
     assert latex.count(r"\\") >= len(shown)
     assert r"\toprule" in latex
     assert "seq. evals" in latex
     assert r"\&amp;" in latex, "special characters are quoted"
-    assert all(f"% {note}" in latex for note in notes if "settings that differ" not in note)
+    assert "% Letters: " in latex
+    assert "% ⚠" in latex or "⚠" not in "".join(notes)
     tab.evaluate("zoo.set({group: 'samples'})")
     for form in ("CSV", "Markdown", "LaTeX"):
         assert "real data (floor)" in tab.evaluate(f"zoo.COPIES.{form}()")
+
+
+def test_copies_hold_the_marks_and_the_seeds_that_are_unfolded(tab):
+    tab.evaluate("zoo.set({rows: 'all', sort: 'bits_per_dim', expanded: [row('pixelcnn').id]})")
+    assert tab.evaluate("words('#table-main tr.seed').length") == 3
+    filled, hatched = (tab.evaluate(f"words('#table-main td.{mark}').length") for mark in ("best", "tied"))
+    assert filled > 0
+    assert hatched > 0
+    copies = {form: tab.evaluate(f"zoo.COPIES.{form}()") for form in ("CSV", "Markdown", "LaTeX")}
+    for copy in copies.values():
+        lines = copy.splitlines()
+        (at,) = (place for place, line in enumerate(lines) if re.match(r"\W*pixelcnn\b", line))
+        for seed in range(3):
+            assert re.match(rf"\W*seed {seed}\b.*1\.9", lines[at + 1 + seed])
+        assert "(collapsed)" in copy
+    assert len(re.findall(r"\(best\)", copies["CSV"])) == filled
+    assert copies["CSV"].count("(not told apart from the best)") == hatched
+    body = copies["Markdown"].split("\n\n")[1]
+    assert len(re.findall(r"\| \*\*[^*]+\*\*", body)) == filled
+    headings = [line for line in body.splitlines() if re.match(r"\| \*[^*]", line)]
+    assert len(headings) == len(tab.evaluate("words('#table-main tr.block')")), "the kinds stand apart"
+    assert len(re.findall(r"\| \*[^*]+\*[ <]", body)) == hatched + len(headings)
+    table = copies["LaTeX"].partition("begin{tabular}")[2]
+    assert table.count(r"\textbf{") == filled
+    assert "Bold: the best for sure" in copies["LaTeX"]
+    assert "Filled" not in copies["Markdown"]
+
+
+@pytest.mark.parametrize("width", [1400, 900])
+def test_a_table_that_is_wider_than_its_box_shows_that_it_goes_on(browser, page, width):
+    tab = browser.open(page, width=width)
+    tab.evaluate(HELPERS)
+    box = "document.querySelector('#table-scroll')"
+    over = tab.evaluate(f"{box}.scrollWidth - {box}.clientWidth")
+    if width == 1400:
+        assert over <= 0, "the usual columns fit a desk"
+        tab.evaluate("zoo.set({baseline: row('glow~glow').id})")
+        assert tab.evaluate(f"{box}.scrollWidth - {box}.clientWidth") <= 0, "with differences too"
+        tab.evaluate("zoo.set({group: 'all'})")
+    tab.wait(f"{box}.classList.contains('cut')")
+    assert "gradient" in tab.evaluate(f"getComputedStyle({box}).maskImage")
+    tab.evaluate(f"{box}.scrollLeft = 99999")
+    tab.wait(f"!{box}.classList.contains('cut')")
+    left = tab.evaluate(
+        "[document.querySelector('#table-main tbody th.name'), document.querySelector('#table-scroll')]"
+        ".map(node => node.getBoundingClientRect().left)"
+    )
+    assert abs(left[0] - left[1]) <= 2, "the names stay in sight"
+    tab.close()
+
+
+def test_a_card_on_a_phone_shows_three_numbers_and_unfolds_the_rest(browser, page):
+    tab = browser.open(page, width=400)
+    tab.evaluate(HELPERS)
+    shown = (
+        "[...line('glow').querySelectorAll('td')].filter(td => td.getBoundingClientRect().height > 0)"
+        ".map(td => td.dataset.label)"
+    )
+    assert tab.evaluate(shown) == ["bits/dim", "fd/digits-cnn", "latency (ms)"]
+    tab.evaluate("zoo.set({sort: 'throughput'})")
+    assert tab.evaluate(shown) == ["bits/dim", "fd/digits-cnn", "samples/s"], "what sorts is among them"
+    tab.evaluate("line('glow').querySelector('.unfold').click()")
+    assert len(tab.evaluate(shown)) > 5
+    tab.evaluate("line('glow').querySelector('.unfold').click()")
+    assert len(tab.evaluate(shown)) == 3
+    tab.close()
+    desk = browser.open(page)
+    assert desk.evaluate("document.querySelectorAll('.unfold').length") == 0
+    desk.close()
+
+
+def test_a_kind_has_one_word_and_criteria_have_the_headings_of_the_table(tab):
+    tab.show("tradeoff")
+    legend = tab.evaluate("document.querySelector('#tradeoff-legend').textContent")
+    assert "≤ bound" in legend
+    assert "≈ estimate" in legend
+    assert "lower bound" not in legend
+    tab.evaluate("zoo.set({prefer: 'likelihood'})")
+    tab.show("helper")
+    tab.wait("document.querySelector('#helper-box').textContent.includes('in bits/dim')")
+    assert "bits_per_dim" not in tab.evaluate("document.querySelector('#helper-box').textContent")
 
 
 def test_a_filter_shows_only_the_rows_that_it_names(tab):
@@ -609,9 +693,12 @@ def test_a_gallery_is_shown_in_lines_and_a_way_from_noise_can_be_played(browser,
     tab.call("Page.bringToFront")
     tab.evaluate("document.querySelector('#samples').scrollIntoView()")
     tab.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
+    others = "[...document.querySelectorAll('#samples-controls .buttons button')]"
+    tab.evaluate("document.querySelector('#samples-controls select').focus()")
     tab.evaluate("zoo.set({shown: 'steps'})")
     tab.wait("words('#samples-box .line > span').length === 3")
     assert tab.evaluate("words('#samples-box .line > span')") == ["steps 5", "steps 10", "as evaluated"]
+    assert tab.evaluate(f"{others}.map(button => button.disabled)") == [True, True], "there are no others"
     tab.evaluate("zoo.set({shown: 'neighbours'})")
     tab.wait("words('#samples-box .line > span').includes('nearest in training')")
     shades = """c => {

@@ -93,8 +93,8 @@ class Question:
     def criteria_text(self) -> str:
         """The criteria in words."""
         if len(self.criteria) == 1:
-            return self.criteria[0][1].name
-        parts = [f"{weight:g} x {quantity.name}" for weight, quantity in self.criteria]
+            return spoken(self.criteria[0][1])
+        parts = [f"{weight:g} x {spoken(quantity)}" for weight, quantity in self.criteria]
         return " + ".join(parts) + ", each over its standard deviation among the admitted"
 
     @property

@@ -228,7 +228,7 @@ function decide(study, asked, rows = rowsOf(study)) {
   const criteria = criteriaOf(study, asked), apart = Boolean(weightsOf(study, asked).density);
   if (!criteria.length) return {blocks: [{kind: '', cards: [], certainty: 'The records have none of the weighted criteria.'}], cards: [], excluded: [], criteria: '', relaxations: [], unmeasured: [], notes: []};
   const facts = row => study.helper.rows[row.index], main = criteria.reduce((a, b) => (b[0] > a[0] ? b : a));
-  const words = criteria.length === 1 ? criteria[0][2].name : `${criteria.map(([weight, , quantity]) => `${general(weight, 6)} x ${quantity.name}`).join(' + ')}, each over its standard deviation among the admitted`;
+  const words = criteria.length === 1 ? criteria[0][2].spoken : `${criteria.map(([weight, , quantity]) => `${general(weight, 6)} x ${quantity.spoken}`).join(' + ')}, each over its standard deviation among the admitted`;
   const reasons = new Map(rows.map(row => [row.id, reasonsAgainst(row, asked, criteria)]));
   const together = byKind(rows.filter(row => !reasons.get(row.id).length), apart);
   const blocks = (together.length ? together : [['', []]]).map(([kind, admitted]) => ({kind, ...blockOf(rows, admitted, criteria, asked, words, reasons, kind)}));

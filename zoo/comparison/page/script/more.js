@@ -168,8 +168,8 @@ function drawPlaces() {
   };
   const rows = placed(found).map(one => el('tr', {}, el('th', {scope: 'row', class: 'name'}, el('span', {class: 'namebox'}, swatch(one.row.family), nameOn(one))),
     el('td', {'data-label': 'within τ'}, `${one.within} of ${one.tried.size}`), el('td', {'data-label': 'mean place'}, `${one.average.toFixed(1)} (${count(one.place.size, 'data set')})`), data.map(name => cell(one, name))));
-  fill(byId('profile-box'), el('details', {open: !narrow()}, el('summary', {}, 'The divergence in nats, and its place among the models of the same kind of likelihood'), el('div', {class: 'scroll'}, el('table', {class: 'main places'}, el('caption', {class: 'hidden'}, 'Divergence in nats of each model on each data set'),
-    el('thead', {}, el('tr', {}, head('model'), head('within τ'), head('mean place'), data.map(name => head(name)))), el('tbody', {}, rows))),
+  fill(byId('profile-box'), el('details', {open: !narrow()}, el('summary', {}, 'The divergence in nats, and its place among the models of the same kind of likelihood'), followEdge(el('div', {class: 'scroll'}, el('table', {class: 'main places'}, el('caption', {class: 'hidden'}, 'Divergence in nats of each model on each data set'),
+    el('thead', {}, el('tr', {}, head('model'), head('within τ'), head('mean place'), data.map(name => head(name)))), el('tbody', {}, rows)))),
   el('p', {class: 'finding'}, 'A bar marks what lies within τ. A place orders the numbers alone; what is sure, the letters tell, and one seed has none. A number opens its origin.')));
 }
 

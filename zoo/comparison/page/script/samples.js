@@ -71,6 +71,11 @@ function pictureOf(study, row) {
 }
 const PANELS = 24;         // most rows drawn at a time
 
+const SQUARE = 16;         // pictures of a row at a time
+
+// Return whether there are other pictures of a row to turn to.
+const pagesOf = set => set.kind === 'images' && !set.lines && set.count > SQUARE;
+
 // Return the pictures of a row: points, the way of points, lines of pictures with labels, or a square of pictures.
 function galleryRow(title, family, set, label) {
   const caption = el('figcaption', {}, family ? swatch(family) : null, ' ', title);
@@ -84,7 +89,7 @@ function galleryRow(title, family, set, label) {
     });
     return el('figure', {class: 'panel wide'}, caption, lines);
   }
-  const shown = Math.min(set.count, 16), start = set.count > shown ? (state.sample * shown) % set.count : 0;
+  const shown = Math.min(set.count, SQUARE), start = pagesOf(set) ? (state.sample * shown) % set.count : 0;
   const indices = upTo(shown, start).map(index => index % set.count);
   return el('figure', {class: 'panel'}, tiles(set, indices, 4, `${label}, ${count(shown, 'picture')} from number ${start + 1}`), caption);
 }
@@ -122,6 +127,7 @@ function drawSamples() {
   write(byId('samples-said'), (all.length > rows.length ? `${rows.length} of ${all.length} configurations drawn; filter to see others. ` : '') +
     (pictures.left ? `${count(pictures.left, 'configuration')} left out for the size of the page. ` : '') +
     (words[shown] || 'Of configurations that stand for a model or are answers; samples are drawn with the same seeds for all.'));
+  for (const button of byId('samples-controls').querySelectorAll('button')) button.disabled = !rows.some(row => pagesOf(pictureOf(study, row)));
   drawSlider();
 }
 
@@ -178,7 +184,7 @@ function comparedRows(column, a, b) {
   const found = comparedValues(column, p, q);
   if (paired) Object.assign(found, paired, {better: Math.sign(paired.estimate) * (column.direction === 'higher' ? 1 : -1)});
   const same = [...p, ...q].every(value => value === p[0]), lost = column.likelihood ? [] : [a, b].filter(collapsed), better = found.better > 0 ? b : a;
-  const sign = value => (value > 0 ? `+${number(value)}` : number(value).replace(/^-/, '−')), written = value => (!Number.isFinite(value) ? 'not finite' : found.rule === 'difference' ? sign(value) : general(value, 3));
+  const sign = value => (value > 0 ? `+${number(value)}` : number(value).replace(/^-/, '−')), written = value => (!Number.isFinite(value) ? 'not finite' : found.rule === 'difference' ? sign(value) : general(value, Math.abs(value - 1) < 0.1 ? 4 : 3));
   const interval = found.low === null ? '' : ` [${written(found.low)}, ${written(found.high)}]`;
   const text = same ? '' : `${found.rule === 'difference' ? '' : found.rule === 'distance' ? 'distance from 1 ×' : '×'}${written(found.estimate)}${interval}`;
   const sure = found.p === null ? '' : `, p ${found.p < 0.001 ? '< 0.001' : general(found.p, 2)}${paired ? ' (paired)' : ''}`;
@@ -207,8 +213,8 @@ function duel(study, a, b) {
       cell('B against A', text), cell('which is better', verdict), cell('P(B better)', chance));
   };
   return [el('p', {class: 'small-text'}, `A is ${a.name}, B is ${b.name}. `, el('strong', {}, 'Differs in: '), `${differsText(a, b) || 'nothing that is recorded'}.`),
-    columns.length ? el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'A against B'}, el('table', {class: 'main duel'}, el('caption', {class: 'hidden'}, `${a.name} against ${b.name}`),
-      el('thead', {}, el('tr', {}, ['number', 'A', 'B', 'B against A', 'which is better', 'P(B better)'].map(head))), el('tbody', {}, columns.map(line)))) : null,
+    columns.length ? followEdge(el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'A against B'}, el('table', {class: 'main duel'}, el('caption', {class: 'hidden'}, `${a.name} against ${b.name}`),
+      el('thead', {}, el('tr', {}, ['number', 'A', 'B', 'B against A', 'which is better', 'P(B better)'].map(head))), el('tbody', {}, columns.map(line))))) : null,
     el('p', {class: 'dim small-text'}, 'B against A: × is the ratio B / A where positive numbers are compared by their logarithms, else the difference B − A, with its 95 % interval by the test that gives p: Welch over the seeds, or (paired) over the test examples and the seeds, which the page holds of the configurations that stand for their models. Each p is of one pair and one number, not corrected for how many are read. P(B better): the share of pairs of seeds, with the 95 % interval of resampled seeds.')];
 }
 

@@ -127,22 +127,25 @@ function differing(rows) {
 const MODEL_SETTING = /^(model|net)\./;
 const SETTINGS_SHOWN = 12;
 
-// Return what the table shows now, for copying: headings, rows of cells {text, letters, delta}, among them that of
-// real data, and the notes.
+// Return what the table shows now, for copying: headings, rows of cells {text, letters, delta, mark}, among them those of
+// expanded seeds and that of real data, and the notes.
 function tableTexts() {
   unranked = new Map();
   const study = current(), columns = shownColumns(study), base = state.baseline && rowOf(study, state.baseline);
   const extra = state.differs ? differing(visible(study)).slice(0, SETTINGS_SHOWN) : [];
-  const plain = words => ({text: words, letters: '', delta: ''});
+  const plain = words => ({text: words, letters: '', delta: '', mark: ''});
   const headings = ['model', 'family', ...columns.map(column => column.heading + ARROWS[column.direction]), ...extra.map(text)];
-  const rows = blocks(study).flatMap(block => block.rows.map(row => {
+  const chips = row => [collapsed(row) ? 'collapsed' : '', row.finished < row.runs.length ? row.status : ''].filter(Boolean).map(words => ` (${words})`).join('');
+  const rows = blocks(study).flatMap(block => block.rows.flatMap(row => {
     const own = new Map(study.settings[row.index]);
     const numbers = columns.map(column => {
       const cell = statisticOf(column, row);
-      return {text: cell.text, letters: cell.letters, delta: base ? deltaOf(column, row, base) : ''};
+      return {text: `${cell.text || '—'}${cell.odd ? ' ⚠' : ''}`, letters: cell.letters, delta: base ? deltaOf(column, row, base) : '', mark: standingOf(column, row)};
     });
     const settings = extra.map(name => plain(own.has(name) ? text(own.get(name)) : 'unset'));
-    return {block: block.title, cells: [plain(row.name), plain(row.family), ...numbers, ...settings]};
+    const seeds = state.expanded.includes(row.id) ? row.runs.map((run, place) => ({block: block.title, seed: true, cells: [plain(seedName(run)), plain(''),
+      ...columns.map(column => plain(seedText(column, row, place))), ...extra.map(() => plain(''))]})) : [];
+    return [{block: block.title, cells: [plain(row.name + chips(row)), plain(row.family), ...numbers, ...settings]}, ...seeds];
   }));
   if (columns.some(column => column.floor !== null)) {
     rows.push({block: rows.at(-1)?.block ?? '', floor: true, cells: [plain('real data (floor)'), plain(''),
@@ -150,6 +153,16 @@ function tableTexts() {
   }
   return {title: study.title, headings, rows, notes: [...study.notes, ...tableNotes(columns, visible(study))]};
 }
+
+const seedName = run => `seed ${DATA.runs.seed[run]}${text(DATA.runs.status[run]) === 'finished' ? '' : ` (${text(DATA.runs.status[run])})`}`;
+
+function seedText(column, row, place) {
+  const value = column.seeds ? column.seeds[row.index][place] : null;
+  return value === null ? '—' : number(value);
+}
+
+// Return a note with the words for the marks that a copy has in place of fills and hatches.
+const noteWith = (note, best, tied) => note.replace('Filled:', `${best}:`).replace('Hatched:', `${tied}:`);
 
 // Return how a cell is marked: 'best', filled, if everything else that is ranked is significantly worse; 'tied', hatched, if
 // it is not told apart from the best; else ''. Neither where another row on show, that no test has ranked, has a better number.
@@ -176,20 +189,23 @@ const oneLine = words => words.replace(/\s+/g, ' ');
 function copyMarkdown() {
   const {title, headings, rows, notes} = tableTexts();
   const quote = words => oneLine(words).replace(/\|/g, '\\|').replace(/</g, '&lt;');
-  const cell = one => quote(one.text) + (one.letters && `<sup>${one.letters}</sup>`) + (one.delta && ` (${quote(one.delta)})`);
+  const marked = {best: words => `**${words}**`, tied: words => `*${words}*`, '': words => words};
+  const cell = one => marked[one.mark](quote(one.text)) + (one.letters && `<sup>${one.letters}</sup>`) + (one.delta && ` (${quote(one.delta)})`);
   const line = words => `| ${words.join(' | ')} |`;
+  const heading = (row, i) => (row.block && row.block !== rows[i - 1]?.block ? [line(headings.map((_, place) => (place ? '' : `*${quote(row.block)}*`)))] : []);
   return [`**${quote(title)}**`, '', line(headings.map(quote)), `|${headings.map((_, i) => (i < 2 ? '---' : '---:')).join('|')}|`,
-    ...rows.map(row => line(row.cells.map(cell))), '', ...notes.map(note => `- ${quote(note)}`)].join('\n') + '\n';
+    ...rows.flatMap((row, i) => [...heading(row, i), line(row.cells.map(cell))]), '', ...notes.map(note => `- ${quote(noteWith(note, 'Bold', 'Italic'))}`)].join('\n') + '\n';
 }
 
-const TEX = {'−': '$-$', '\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '[': '{[}', '—': '---',
+const TEX = {'⚠': '\\textbf{!}', '−': '$-$', '\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '[': '{[}', '—': '---',
   '±': '$\\pm$', '≤': '$\\le$', '≥': '$\\ge$', '≈': '$\\approx$', '†': '$^\\dagger$', '↓': '$\\downarrow$', '↑': '$\\uparrow$',
   '→': '$\\rightarrow$', '×': '$\\times$', '&': '\\&', '%': '\\%', '$': '\\$', '#': '\\#', '_': '\\_', '{': '\\{', '}': '\\}'};
 
 function copyLatex() {
   const {title, headings, rows, notes} = tableTexts(), lines = [];
   const quote = words => [...oneLine(words)].map(character => TEX[character] ?? character).join('');
-  const cell = one => quote(one.text) + (one.letters && `\\textsuperscript{${one.letters}}`) + (one.delta && ` (${quote(one.delta)})`);
+  const marked = {best: words => `\\textbf{${words}}`, tied: words => `\\emph{${words}}`, '': words => words};
+  const cell = one => marked[one.mark](quote(one.text)) + (one.letters && `\\textsuperscript{${one.letters}}`) + (one.delta && ` (${quote(one.delta)})`);
   let block = null;
   for (const row of rows) {
     if (row.block && row.block !== block) {
@@ -200,7 +216,7 @@ function copyLatex() {
     if (row.floor) lines.push('\\midrule');
     lines.push(`${row.cells.map(cell).join(' & ')} \\\\`);
   }
-  return [`% ${oneLine(title)}; needs the package booktabs`, ...notes.map(note => `% ${oneLine(note)}`),
+  return [`% ${oneLine(title)}; needs the package booktabs`, ...notes.map(note => `% ${oneLine(noteWith(note, 'Bold', 'Italic'))}`),
     `\\begin{tabular}{ll${'r'.repeat(headings.length - 2)}}`, '\\toprule', `${headings.map(quote).join(' & ')} \\\\`, '\\midrule',
     ...lines, '\\bottomrule', '\\end{tabular}'].join('\n') + '\n';
 }
@@ -211,7 +227,7 @@ function copyCsv() {
     const safe = /^[=+@\t\r]/.test(words) ? `'${words}` : words;  // a spreadsheet must not take a name for a formula
     return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
   };
-  const cell = one => one.text + (one.letters && ` ${one.letters}`) + (one.delta && ` (${one.delta})`);
+  const cell = one => one.text + (one.letters && ` ${one.letters}`) + {best: ' (best)', tied: ' (not told apart from the best)', '': ''}[one.mark] + (one.delta && ` (${one.delta})`);
   return [headings, ...rows.map(row => row.cells.map(cell))].map(cells => cells.map(quote).join(',')).join('\n') + '\n';
 }
 
@@ -238,20 +254,35 @@ function strip(column, row, range) {
     values.map(value => svg('circle', {cx: place(value).toFixed(1), cy: 4, r: 2, class: `f${hue(row.family)}`})));
 }
 
-function drawCell(column, row, base, range) {
+function drawCell(column, row, base, range, folded) {
   const cell = statisticOf(column, row), mark = standingOf(column, row);
   const delta = base ? deltaOf(column, row, base) : '';
   const label = `${row.name}, ${column.heading}: ${cell.text || '—'}${cell.letters}`;
-  return el('td', {class: mark || null, 'data-label': column.heading},
+  return el('td', {class: [mark, folded ? 'rest' : ''].filter(Boolean).join(' ') || null, 'data-label': column.heading},
     el('button', {type: 'button', class: 'cell', tabindex: -1, 'aria-label': `${label}${{best: ', the best', tied: ', not told apart from the best'}[mark] || ''}`,
       'aria-haspopup': 'dialog', onclick: () => set({open: `${row.id}|${column.key}`})},
     cell.text || '—', cell.letters ? el('sup', {class: 'letters'}, cell.letters) : null,
     cell.odd ? el('span', {class: 'odd', title: 'measured otherwise than the rest of its column'}, ' ⚠') : null),
     range ? strip(column, row, range) : null,
-    delta ? el('span', {class: 'delta'}, delta) : null);
+    delta ? el('span', {class: 'delta'}, delta.split(/ (?=\()/).flatMap((part, i) => [i ? ' ' : null, el('span', {}, part)])) : null);
 }
 
-function nameCell(row) {
+const CARD = 3;            // numbers of a row that its card on a phone shows before it is unfolded
+
+// Return the columns that a card leaves folded: all but the first ones, the sorted one among these.
+const foldedColumns = (columns, sorted) => [...new Set([sorted, ...columns].filter(Boolean))].slice(CARD);
+
+// Return the button of a card that shows the folded numbers of its row.
+function unfoldButton(row, folded) {
+  const words = open => `${open ? '▴ fewer' : `▾ ${folded} more`}`;
+  return el('button', {type: 'button', class: 'small quiet unfold', 'aria-expanded': 'false', 'aria-label': `all numbers of ${row.name}`, onclick: ({target}) => {
+    const open = target.closest('tr').classList.toggle('unfolded');
+    target.setAttribute('aria-expanded', String(open));
+    target.textContent = words(open);
+  }}, words(false));
+}
+
+function nameCell(row, folded) {
   const pinned = state.pins.includes(row.id), expanded = state.expanded.includes(row.id), several = row.runs.length > 1;
   const others = row.stands ? rowsOf(row.study).filter(other => other.model === row.model).length - 1 : 0;
   return el('th', {scope: 'row', class: 'name'},
@@ -266,16 +297,13 @@ function nameCell(row) {
       collapsed(row) ? el('span', {class: 'chip bad', title: collapsed(row)}, 'collapsed') : null,
       row.finished < row.runs.length ? el('span', {class: 'chip warn'}, row.status) : null,
       others > 0 && state.rows === 'models' ? el('button', {type: 'button', class: 'small quiet', 'aria-label': `show ${others} more of ${row.model}`,
-        onclick: () => set({rows: 'all', query: row.model})}, `+${others}`) : null));
+        onclick: () => set({rows: 'all', query: row.model})}, `+${others}`) : null,
+      folded ? unfoldButton(row, folded) : null));
 }
 
 function seedRows(row, columns, extra) {
   return row.runs.map((run, place) => el('tr', {class: 'seed'},
-    el('th', {scope: 'row', class: 'name'}, `seed ${DATA.runs.seed[run]}${text(DATA.runs.status[run]) === 'finished' ? '' : ` (${text(DATA.runs.status[run])})`}`),
-    columns.map(column => {
-      const value = column.seeds ? column.seeds[row.index][place] : null;
-      return el('td', {'data-label': column.heading}, value === null ? '—' : number(value));
-    }), extra.map(() => el('td'))));
+    el('th', {scope: 'row', class: 'name'}, seedName(run)), columns.map(column => el('td', {'data-label': column.heading}, seedText(column, row, place))), extra.map(() => el('td'))));
 }
 
 function drawTable() {
@@ -286,6 +314,7 @@ function drawTable() {
   const extra = state.differs ? differing(rows).slice(0, SETTINGS_SHOWN) : [];
   const [key] = sorting(), sorted = columns.find(column => column.key === key);
   const values = sorted ? rows.flatMap(row => seedValues(sorted, row)) : [];
+  const folded = foldedColumns(columns, sorted);
   const range = values.length > 1 ? [Math.min(...values), Math.max(...values)] : null;
   const focus = document.activeElement?.closest?.('#table-main') ? placeOf(document.activeElement) : null;
   const head = el('tr', {}, headingCell('name', 'model'),
@@ -299,9 +328,9 @@ function drawTable() {
     if (block.title) lines.push(el('tr', {class: 'block'}, el('th', {scope: 'rowgroup', colspan: 1 + extra.length + columns.length}, block.title, boundNote(block, sorted, found))));
     for (const row of block.rows.slice(0, left)) {
       const own = new Map(study.settings[row.index]);
-      lines.push(el('tr', {class: row === base ? 'base' : state.pins.includes(row.id) ? 'pinned' : null, 'data-row': row.id}, nameCell(row),
-        columns.map(column => drawCell(column, row, base, column === sorted ? range : null)),
-        extra.map(name => el('td', {class: 'setting', 'data-label': text(name)}, own.has(name) ? text(own.get(name)) : 'unset'))));
+      lines.push(el('tr', {class: row === base ? 'base' : state.pins.includes(row.id) ? 'pinned' : null, 'data-row': row.id}, nameCell(row, narrow() ? folded.length + extra.length : 0),
+        columns.map(column => drawCell(column, row, base, column === sorted ? range : null, folded.includes(column))),
+        extra.map(name => el('td', {class: 'setting rest', 'data-label': text(name)}, own.has(name) ? text(own.get(name)) : 'unset'))));
       if (state.expanded.includes(row.id)) lines.push(...seedRows(row, columns, extra));
     }
     left -= block.rows.length;
@@ -402,7 +431,17 @@ function drawTableControls() {
     })));
 }
 
+// Mark a box that scrolls sideways while something of it is out of sight at its right, so that its edge shows that it goes on.
+function followEdge(box) {
+  const look = () => box.classList.toggle('cut', box.scrollWidth - box.clientWidth - box.scrollLeft > 1);
+  const observer = new ResizeObserver(look);
+  for (const node of [box, ...box.children]) observer.observe(node);
+  box.addEventListener('scroll', look);
+  return box;
+}
+
 function startTable() {
+  followEdge(byId('table-scroll'));
   byId('table-main').addEventListener('keydown', moveInTable);
   addView([...FILTERS, 'group', 'columns', 'sort', 'differs', 'statistic', 'expanded', 'baseline', 'guard'], byId('table'), () => {
     drawTable();
