@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from zoo.cli import main
+from zoo.comparison.claims import decide
 from zoo.comparison.collect import Run, collect
 from zoo.comparison.figures.paper import DOTS, KINDS, RULES, WIDTHS, claims, make
 from zoo.comparison.figures.paper.curves import draw as curves_figure
@@ -34,6 +35,8 @@ from zoo.comparison.studies import studies
 from zoo.comparison.tuning import Trial, efforts, expected_best, jackknife_error, weights
 from zoo.errors import ZooError
 from zoo.record import DataDescription, Metric
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(scope="module")
@@ -482,3 +485,44 @@ def test_the_slide_tells_the_lost_run_that_decides_though_the_interval_lies_in_t
     with matplotlib.rc_context(RULES):
         alone = slide_figure(studies([run for run in collect([tmp_path])[0] if run.record.seed < 5]), width)
     assert "lost runs" not in alone.get_suptitle()
+
+
+@pytest.fixture(scope="module")
+def ledger() -> list[Run]:
+    return collect([RESULTS / "claims/records.tar.xz"])[0]
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_claims_say_what_each_ratio_is_of_and_every_look_has_its_entry(
+    ledger: list[Run], width: float
+) -> None:
+    with matplotlib.rc_context(RULES):
+        figure = claims.draw(studies(ledger), width)
+        figure.set_dpi(DOTS)
+        figure.draw_without_rendering()
+    (axis,) = figure.axes
+    parts = [part for one in decide(ledger) for part in one.deciding if part.outcome is not None]
+    labels = {claims.label_of(part) for part in parts if "log" in part.test and "slope" not in part.test}
+    assert {"sharpness: vae / real images", "Fréchet distance: ffjord / realnvp"} <= labels
+    told = " ".join(text.get_text() for text in axis.texts if text.get_fontweight() != "bold")
+    assert all(": " in label and " / " in label for label in labels if label in told)
+    assert "fd/" not in told
+    assert "…" not in told
+    (legend,) = figure.legends
+    looks = {
+        entry.get_text(): (handle.get_marker(), handle.get_color(), handle.get_markerfacecolor())
+        for entry, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    drawn = {
+        (line.get_marker(), line.get_color(), line.get_markerfacecolor())
+        for line in axis.lines
+        if line.get_marker() not in ("None", "")
+    }
+    assert {"supported", "not supported", "equivalent", "undecided"} <= set(looks)
+    assert {*looks.values()} == drawn
+    assert len({*looks.values()}) == len(looks)
+    box, below = legend.get_window_extent(), axis.xaxis.label.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= below.y0
+    assert not any(box.overlaps(text.get_window_extent()) for text in figure.texts)

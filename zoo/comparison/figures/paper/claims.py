@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from zoo.comparison.claims import decide
-from zoo.comparison.claims.evidence import REFUTED, SUPPORTED, Part
+from zoo.comparison.claims.evidence import (
+    EQUIVALENT,
+    REFUTED,
+    SUGGESTIVE,
+    SUPPORTED,
+    UNDECIDED,
+    Part,
+    Verdict,
+)
 from zoo.comparison.claims.panels import Dots
 from zoo.comparison.figures.paper.look import GREY, RULE, canvas, plain_text, plain_ticks, wrapped
 from zoo.comparison.studies import Study
 
-LOOKS = {SUPPORTED: ("o", "#0072B2", True), REFUTED: ("o", "#D55E00", False)}
-LINE, BELOW = 0.135, 0.42  # inches: of a row, and of the axis below
+# verdict of a measurement: marker, colour, filling
+LOOKS = {
+    SUPPORTED: ("o", "#0072B2", "full"),
+    REFUTED: ("o", "#D55E00", "none"),
+    EQUIVALENT: ("s", "#555555", "none"),
+    SUGGESTIVE: ("o", "#0072B2", "bottom"),
+    UNDECIDED: ("D", "#9a9a9a", "full"),
+}
+LINE, BELOW, KEY = 0.135, 0.42, 0.15  # inches: of a row, of the axis below, and of a line of the legend
 # Shares of the figure's width: the left ends of the axis, of the sentences and of the labels, and the space
 # that a text keeps to its right, since letters are not equally wide in all formats.
 LEFT, HEAD, LABEL, GAP = 0.47, 0.01, 0.03, 0.02
+RATIOS = tuple(  # the sentences of measurements without a figure of two groups
+    map(
+        re.compile,
+        (
+            r"(?P<what>[^:]+) of (?P<first>\S+): [\d.]+ times that of (?P<second>real images)",
+            r"Samples of (?P<first>\S+) have [\d.]+ times the (?P<what>\w+) of (?P<second>real images)",
+            r"(?P<what>[^:]+): (?P<first>[^,]+?) [\d.,]+ [^,]*, (?P<second>[^,]+?) [\d.,]+ .*times",
+        ),
+    )
+)
 CLEAR = {"facecolor": "white", "pad": 0.3, "linewidth": 0}
-OTHER = ("D", "#9a9a9a", True)
 
 
 def draw(studies: Sequence[Study], width: float) -> Any:
@@ -37,7 +62,9 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     ]
     told = f"Decided by other tests than of a factor: {' '.join(dict.fromkeys(absent))}" if absent else ""
     below = wrapped(told, (1 - HEAD - GAP) * width, 6.3)
-    space = BELOW + LINE * len(below)
+    verdicts = [verdict for verdict in LOOKS if any(part.verdict == verdict for _, part in rows)]
+    columns = 3 if narrow else len(LOOKS)
+    space = BELOW + LINE * len(below) + KEY * (1 + math.ceil(len(verdicts) / columns))
     heads = {
         (decision.claim.key, decision.data): wrapped(
             f"{decision.claim.sentence} ({decision.data}: {decision.verdict})",
@@ -77,11 +104,33 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     axis.set(xscale="log", ylim=(place - 0.4, -0.7), yticks=[])
     plain_ticks(axis, "x")
     axis.spines["left"].set_visible(False)
-    looks = "" if narrow else "  (filled: for it, hollow: against it, grey: undecided)"
     for at, line in enumerate(reversed(below)):
         figure.text(HEAD, (0.05 + LINE * at) / height, plain_text(line), fontsize=6.3, color=GREY)
-    axis.set_xlabel(f"factor with its 95 % interval{looks}", fontsize=6.5)
+    axis.set_xlabel("ratio with its 95 % interval", fontsize=6.5)
+    _legend(figure, verdicts, columns, (0.03 + LINE * len(below)) / height)
     return figure
+
+
+def _legend(figure: Any, verdicts: Sequence[Verdict], columns: int, bottom: float) -> None:
+    """Write what each look means, above the share ``bottom`` of the figure's height."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], linestyle="", label=verdict, **_look(verdict)) for verdict in verdicts]
+    figure.legend(
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, bottom), ncols=columns, fontsize=6.5,
+        title="what each measurement says alone", title_fontsize=6.5,
+        handletextpad=0.1, columnspacing=1.0, labelspacing=0.2, borderpad=0, borderaxespad=0,
+    )  # fmt: skip
+
+
+def _look(verdict: Verdict) -> dict[str, Any]:
+    """Return the marker of a verdict."""
+    shape, shade, filling = LOOKS[verdict]
+    face = "white" if filling == "none" else shade
+    return {
+        "marker": shape, "color": shade, "fillstyle": "bottom" if filling == "bottom" else "full",
+        "markerfacecolor": face, "markerfacecoloralt": "white", "markersize": 4, "markeredgewidth": 1.0,
+    }  # fmt: skip
 
 
 def _is_factor(part: Part) -> bool:
@@ -98,26 +147,32 @@ def _is_factor(part: Part) -> bool:
 
 
 def label_of(part: Part) -> str:
-    """Return what was measured: two groups and their quantity, or the sentence up to its first number."""
+    """Return the quantity and what its ratio is of, as ``sharpness: vae / gan``.
+
+    Of a sentence that does not say this, it is the part before the colon.
+    """
     if isinstance(part.panel, Dots) and len(part.panel.rows) == 2:
         (first, _, _), (second, _, _) = part.panel.rows
-        quantity = part.panel.axis.partition(" (")[0].removesuffix(" of one sample")
-        return f"{quantity}: {first} / {second}"
-    sentences = part.sentence.split(". ")
-    sentence = next((one for one in sentences if " times" in one), sentences[0])
-    head, colon, _ = sentence.partition(":")
-    if colon and not any(character.isdigit() for character in head):
-        return head
-    words = sentence.split()
-    digits = [any(character.isdigit() for character in word) for word in words]
-    return " ".join(words[: digits.index(True)]) + " …" if any(digits) else part.sentence
+        return _ratio(part.panel.axis.partition(" (")[0], first, second)
+    for sentence in part.sentence.split(". "):
+        for pattern in RATIOS:
+            if found := pattern.match(sentence):
+                return _ratio(found["what"], found["first"], found["second"])
+    head, _, _ = part.sentence.partition(":")
+    return head
+
+
+def _ratio(what: str, first: str, second: str) -> str:
+    """Return a quantity with the two things whose ratio is drawn."""
+    if what.startswith(("fd/", "fid/")):
+        what = "Fréchet distance"
+    else:
+        what = what[:1].lower() + what[1:].removesuffix(" of one sample")
+    return f"{what}: {first} / {second}"
 
 
 def _row(axis: Any, place: float, part: Part) -> None:
     assert part.outcome is not None
-    shape, shade, filled = LOOKS.get(part.verdict, OTHER)
+    _, shade, _ = LOOKS[part.verdict]
     axis.plot((part.outcome.low, part.outcome.high), (place, place), color=shade, linewidth=1.2, zorder=2)
-    axis.plot(
-        part.outcome.estimate, place, shape, color=shade, markersize=4, markeredgewidth=1.0, zorder=3,
-        markerfacecolor=shade if filled else "white",
-    )  # fmt: skip
+    axis.plot(part.outcome.estimate, place, zorder=3, **_look(part.verdict))
