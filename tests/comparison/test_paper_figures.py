@@ -526,3 +526,37 @@ def test_the_claims_say_what_each_ratio_is_of_and_every_look_has_its_entry(
     assert box.x1 <= figure.bbox.x1
     assert box.y1 <= below.y0
     assert not any(box.overlaps(text.get_window_extent()) for text in figure.texts)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize("names", [("rings",), EIGHT[:2]], ids=["one data set", "two"])
+def test_the_numbers_on_densities_are_said_to_be_divergences_in_nats(
+    tmp_path: Path, names: Sequence[str], width: float
+) -> None:
+    toys(tmp_path, 3, names)
+    for data in names:
+        record = write_toy(tmp_path, "ffjord", 0.4, data)
+        record.metrics["kl"] = dataclasses.replace(record.metrics["kl"], kind="estimate")
+        save(tmp_path, record)
+    with matplotlib.rc_context(RULES):
+        figure = densities_figure(studies(collect([tmp_path])[0]), width)
+        figure.draw_without_rendering()
+    said = " ".join(figure.get_supxlabel().split())
+    assert said == "number in a corner: KL from the data's density, nats; ≈ estimate"
+    boxes = boxes_of(figure)
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_every_curve_is_told_apart_without_its_colour(tmp_path: Path) -> None:
+    models = {"realnvp": "flow", "ffjord": "continuous flow", "vae": "vae", "pixelcnn": "autoregressive"}
+    for place in range(18):
+        models[f"flow{place}"] = "flow"
+    for model, family in models.items():
+        write(tmp_path, model, family)
+    with matplotlib.rc_context(RULES):
+        figure = curves_figure(studies(collect([tmp_path])[0]), WIDTHS["page"])
+    (axis,) = figure.axes
+    looks = {(line.get_marker(), str(line.get_markerfacecolor()) == "white") for line in axis.lines}
+    assert len(looks) == len(models)
+    assert all(line.get_marker() != "None" for line in axis.lines)

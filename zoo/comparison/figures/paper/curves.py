@@ -28,6 +28,7 @@ COLUMNS = {
     "val/nll": "validation NLL",
     "val/energy_distance": "energy distance",
 }
+SHAPES = "osD^vP<>Xph"  # of markers; from the twelfth model on they are hollow
 Band = tuple[Group, np.ndarray, np.ndarray]  # updates (T,), values (seeds, T)
 
 
@@ -86,15 +87,18 @@ def _band(group: Group, lines: Sequence[list[tuple[float, float]]]) -> Band | No
 
 
 def _panel(axis: Any, bands: Sequence[Band], column: str) -> None:
-    order: dict[str, int] = {}
     ends = []
-    for group, x, values in bands:
-        place = order[group.family] = order.get(group.family, -1) + 1
+    for place, (group, x, values) in enumerate(bands):
         shade = colour(group.family)
         mean = values.mean(axis=0)
         axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=shade, alpha=0.2, linewidth=0)
         name = plain_text(group.model) + curve_mark(group, column)
-        axis.plot(x, mean, color=shade, linestyle=DASHES[place % len(DASHES)], label=name)
+        # A dash and a marker of its own for every model of the panel, so that no colour is needed.
+        apart = max(1, len(x) // 4)
+        look = {"linestyle": DASHES[place % len(DASHES)], "marker": SHAPES[place % len(SHAPES)]}
+        look |= {"markersize": 3.2, "markevery": (place * apart // max(1, len(bands)), apart)}
+        look |= {"markerfacecolor": "white" if place >= len(SHAPES) else shade, "markeredgewidth": 0.8}
+        axis.plot(x, mean, color=shade, label=name, **look)
         ends.append(mean[-1])
     values = np.concatenate([band[2].mean(axis=0)[len(band[1]) // 10 :] for band in bands])
     low, high = float(values.min()), float(np.quantile(values, 0.97))
@@ -107,7 +111,7 @@ def _panel(axis: Any, bands: Sequence[Band], column: str) -> None:
     ranked = [i for _, i in sorted(zip(ends, range(len(ends)), strict=True), reverse=True)]
     axis.legend(
         [handles[i] for i in ranked], [labels[i] for i in ranked], loc="center left", bbox_to_anchor=(1, 0.5),
-        handlelength=2.2, labelspacing=0.25, borderaxespad=0.3,
+        handlelength=3.0, labelspacing=0.25, borderaxespad=0.3,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.maps import BRIGHT
+from zoo.comparison.figures.marks import meanings
 from zoo.comparison.figures.paper.look import baselines_of, canvas, ink, plain_text, text_width, wrapped
 from zoo.comparison.metrics import divergence_of
 from zoo.comparison.studies import Study, nearest
@@ -89,7 +90,7 @@ def _drawn(rows: Sequence[Row], runs: Sequence[Run], layout: Layout, width: floa
     )
     along, down = names if layout.across else names[::-1]
     lines = math.ceil(len(along) / layout.columns)
-    figure = canvas(width, layout.height)
+    figure = _canvas(rows, width, layout.height)
     grid = figure.subplots(lines * len(down), layout.columns, squeeze=False)
 
     def at(column: int, row: int) -> Any:
@@ -117,12 +118,25 @@ def _alone(row: Row, runs: Sequence[Run], width: float) -> Any:
     names = [row[0], *(run.record.model for run in runs)]
     titles = [wrapped(name, side, 7) for name in names]
     height = -(-len(names) // columns)
-    figure = canvas(width, height * (side + GAP + 0.15 * max(map(len, titles))))
+    figure = _canvas([row], width, height * (side + GAP + 0.15 * max(map(len, titles))))
     axes = figure.subplots(height, columns, squeeze=False).flatten()
     _pictures(axes, row, names[1:], side)
     inks = ["black", *(ink(run.record.family) for run in runs)]
     for axis, title, shade in zip(axes, titles, inks, strict=False):
         axis.set_title("\n".join(map(plain_text, title)), color=shade, fontsize=7)
+    return figure
+
+
+def _canvas(rows: Sequence[Row], width: float, height: float) -> Any:
+    """Return a figure with room for its pictures, and below them what the numbers on them are."""
+    runs = [run for _, _, found in rows for run, _ in found.values() if divergence_of(run) is not None]
+    if not runs:
+        return canvas(width, height)
+    marked = meanings(run.record.metrics["kl"].kind for run in runs)
+    words = "; ".join(filter(None, ["number in a corner: KL from the data's density, nats", marked]))
+    lines = wrapped(words, width - 0.15, 7)
+    figure = canvas(width, height + 0.06 + 0.12 * len(lines))
+    figure.supxlabel("\n".join(map(plain_text, lines)), x=0.01, ha="left", fontsize=7)
     return figure
 
 
