@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Tab, executable
-from invented import built, records
+from invented import built, ledger, records
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     file = folder / "index.html"
     file.write_text(built(records(folder / "runs")), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of the invented runs with a verdict on every claim of the registry and on two more."""
+    folder = tmp_path_factory.mktemp("judged")
+    file = folder / "index.html"
+    file.write_text(built(records(folder / "runs"), ledger()), encoding="utf-8")
     return file
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import math
 import random
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from barriers import violations
 from fake_records import save, write, write_toy
 from invented import HOSTILE, built
 from scipy import stats
@@ -21,7 +20,6 @@ from zoo.comparison.statistics import holm, welch
 from zoo.comparison.tables import number
 from zoo.record import LIKELIHOOD, DataDescription
 
-AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 OPEN_SHEET = "document.querySelector('#sheet').open"
 
 
@@ -43,14 +41,6 @@ def tab(tab):
     """Return the page with short names for what the tests look at."""
     tab.evaluate(HELPERS)
     return tab
-
-
-def violations(tab):
-    tab.call("Page.setBypassCSP", {"enabled": True})
-    tab.evaluate(gzip.decompress(AXE.read_bytes()).decode() + "\n;true")
-    return tab.evaluate(
-        "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html)]))"
-    )
 
 
 def test_the_bar_is_one_line_and_cuts_no_text_at_a_desk(tab):

@@ -137,7 +137,7 @@ class Decision:
     @property
     def part_of_p(self) -> Part | None:
         """The deciding part that the verdict's p is of: the least sure one; of a refutation the surest."""
-        tested = [part for part in self.deciding if part.p is not None and part.outcome is not None]
+        tested = [part for part in self.deciding if part.p is not None]
         against = [part for part in tested if part.verdict == REFUTED]
         if self.raw == REFUTED and against:
             return min(against, key=lambda part: _or_one(part.p))

@@ -71,6 +71,8 @@ class Part:
         decides: whether the claim's verdict depends on it; otherwise it is reported beside.
         by_construction: whether the architecture fixes what was measured, so that nothing is inferred.
         caution: a few words that stand beside the verdict; empty: none.
+        brief: what was found in a few words, where no single effect says it; empty: the effect does.
+        within: the ends of the zone that the claim itself wants the effect in; None: it names none.
     """
 
     sentence: str
@@ -90,6 +92,8 @@ class Part:
     decides: bool = True
     by_construction: bool = False
     caution: str = ""
+    brief: str = ""
+    within: tuple[float, float] | None = None
 
 
 @dataclass(kw_only=True)

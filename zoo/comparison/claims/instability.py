@@ -88,6 +88,7 @@ def compare_stability(
         f"{' and '.join(mean_text(sample) if sample else 'no value' for sample in samples)}.",
         verdict=_verdict(signs),
         test=TEST,
+        brief=f"against {b.label}: {'; '.join(sign.brief for sign in signs)}",
         n=" and ".join(str(len(side.runs)) for side in sides),
         p=min(adjusted),
         variants=lambda: _variants(trained),
@@ -106,12 +107,14 @@ class _Sign:
         p: p-value of the difference between the two models.
         less_stable: whether the first model has more of it than the second.
         text: the result in words.
+        brief: the result in few words.
     """
 
     name: str
     p: float
     less_stable: bool
     text: str = ""
+    brief: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,8 @@ class _Trained:
         signs = [self._collapse(recall, at_best_alone)]
         for name, outcome in measured:
             if outcome is not None and not math.isnan(outcome.p):
-                signs.append(_Sign(name, outcome.p, outcome.estimate > 1, f"{name} {times_text(outcome)}"))
+                text, brief = f"{name} {times_text(outcome)}", f"{name} ×{number(outcome.estimate)}"
+                signs.append(_Sign(name, outcome.p, outcome.estimate > 1, text, brief))
         return signs
 
     def _collapse(self, recall: float, at_best_alone: bool) -> _Sign:
@@ -191,7 +195,8 @@ class _Trained:
             f"seeds with a run that collapsed or diverged {share_text(lost[0], sizes[0])} and "
             f"{share_text(lost[1], sizes[1])} ({p_text(p)})"
         )
-        return _Sign("collapse", p, lost[0] / sizes[0] > lost[1] / sizes[1], text)
+        brief = f"collapsed or diverged seeds {lost[0]} of {sizes[0]} to {lost[1]} of {sizes[1]}"
+        return _Sign("collapse", p, lost[0] / sizes[0] > lost[1] / sizes[1], text, brief)
 
 
 def _edge(rate: float, rates: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ from zoo.comparison import templates
 from zoo.comparison.claims import registry
 from zoo.comparison.claims.decision import LEAST_KINDS, ROBUST, Decision, margins
 from zoo.comparison.claims.evidence import EQUIVALENT, REFUTED, SUGGESTIVE, SUPPORTED, UNDECIDED, Claim, Part
-from zoo.comparison.claims.wording import p_text
+from zoo.comparison.claims.wording import ends, p_text
 from zoo.comparison.power import POWER, detectable
 from zoo.comparison.render import md
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, holm
@@ -30,6 +30,12 @@ COLOURS = {
     SUGGESTIVE: "magenta",
     UNDECIDED: "yellow",
 }
+MARKS = (
+    f"● kept by {ROBUST:.0%} or more of the other reasonable tests, of {LEAST_KINDS} kinds or more; ○ kept "
+    "by fewer, or it rests on a time that was not measured again in turns, or the distance extrapolated to "
+    f"infinitely many samples does not keep it; ◌ fewer than {LEAST_KINDS} kinds of other tests were made; "
+    "no mark: undecided, or by construction. Exploratory: the rule is younger than records of the verdict."
+)
 LEAD = (
     "Each sentence with the measurement that decides it. A claim is supported when every one of its deciding "
     "tests finds the claimed direction, not supported when one finds the opposite (after Holm's correction "
@@ -90,12 +96,17 @@ def badge(decision: Decision) -> str:
 
 def standing(decision: Decision) -> str:
     """Return what kind of evidence a verdict rests on."""
-    kinds = ["exploratory" if decision.exploratory else "registered" if decision.deciding else ""]
+    registered = bool(decision.deciding) and not decision.exploratory
+    return ", ".join(["registered"] * registered + cautions(decision))
+
+
+def cautions(decision: Decision) -> list[str]:
+    """Return what the evidence that a verdict rests on is short of, each in a few words."""
+    kinds = ["exploratory"] if decision.exploratory else []
     kinds += [decision.stage] if decision.stage else []
     kinds += ["by construction"] if decision.by_construction else []
     kinds += [decision.limitation.name] if decision.limitation else []
-    kinds += dict.fromkeys(part.caution for part in decision.deciding if part.caution)
-    return ", ".join(kinds)
+    return kinds + list(dict.fromkeys(part.caution for part in decision.deciding if part.caution))
 
 
 def evidence_text(decision: Decision) -> str:
@@ -145,12 +156,30 @@ def effect_text(decision: Decision) -> str:
     Of several it is the least sure one, of those that refute the surest.
     """
     part = decision.part_of_p
-    if part is None or part.outcome is None or not math.isfinite(part.outcome.estimate):
+    return "" if part is None else _of_several(decision, part_effect_text(part))
+
+
+def finding_text(decision: Decision) -> str:
+    """Return what the verdict rests on in a few words: its effect, or a count where no effect says it."""
+    part = decision.part_of_p
+    if part is None:
+        return "; ".join(one.brief for one in decision.deciding if one.brief)
+    return _of_several(decision, part_effect_text(part) or part.brief)
+
+
+def _of_several(decision: Decision, text: str) -> str:
+    """Return what was found by one of the tests that decide, with its place among them if there are more."""
+    tested = sum(one.p is not None for one in decision.deciding)
+    place = "surest" if decision.raw == REFUTED else "least sure"
+    return f"{text} ({place} of {tested})" if text and tested > 1 else text
+
+
+def part_effect_text(part: Part) -> str:
+    """Return the effect of one measurement with its interval and unit; empty without one."""
+    if part.outcome is None or not math.isfinite(part.outcome.estimate):
         return ""
-    outcome, tested = part.outcome, sum(one.p is not None for one in decision.deciding)
-    interval = "" if math.isnan(outcome.low) else f" [{number(outcome.low)}, {number(outcome.high)}]"
-    which = f" ({'surest' if decision.raw == REFUTED else 'least sure'} of {tested})" if tested > 1 else ""
-    return f"{_size_text(part, outcome.estimate)}{interval}{_unit_text(part)}{which}"
+    interval = "" if math.isnan(part.outcome.low) else " [{}, {}]".format(*ends(part.outcome))
+    return f"{_size_text(part, part.outcome.estimate)}{interval}{_unit_text(part)}"
 
 
 def _seen_text(decision: Decision) -> str:

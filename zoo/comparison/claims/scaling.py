@@ -113,6 +113,12 @@ def powers_text(scalings: Sequence[Scaling]) -> str:
     return ", ".join(map(str, scalings))
 
 
+def range_text(scalings: Sequence[Scaling]) -> str:
+    """Return the least and the largest power of the power laws, or the one that all have."""
+    powers = sorted(scaling.exponent.estimate for scaling in scalings)
+    return " to ".join(dict.fromkeys(f"D^{power:.2f}" for power in (powers[0], powers[-1])))
+
+
 def sizes_text(scalings: Sequence[Scaling]) -> str:
     """Return how many models were run, and at which sizes."""
     return f"{len(scalings)} models at {', '.join(f'{size:.0f}' for size in scalings[0].sizes)} dimensions"

@@ -25,6 +25,23 @@ def times_text(outcome: Outcome) -> str:
     return f"{number(outcome.estimate)} times, {interval_text(outcome)}"
 
 
+def ends(outcome: Outcome) -> tuple[str, str]:
+    """Return the ends of the confidence interval, each on the same side of no effect as the number itself.
+
+    >>> ends(Outcome(0.9, 0.85, 0.99998, 0.04, factor=True))
+    ('0.85', '0.99998')
+    """
+    nothing = 1.0 if outcome.factor else 0.0
+    return _beside(outcome.low, nothing), _beside(outcome.high, nothing)
+
+
+def _beside(value: float, limit: float) -> str:
+    """Return a number, with as many digits as it takes to tell it from ``limit``."""
+    if value == limit or number(value) != number(limit):
+        return number(value)
+    return next(text for digits in range(5, 18) if float(text := f"{value:.{digits}g}") != limit)
+
+
 def interval_text(outcome: Outcome) -> str:
     """Return the confidence interval, if the test gives one, and the p-value.
 
@@ -33,7 +50,8 @@ def interval_text(outcome: Outcome) -> str:
     """
     if math.isnan(outcome.low):
         return p_text(outcome.p)
-    return f"95 % interval {number(outcome.low)} to {number(outcome.high)}, {p_text(outcome.p)}"
+    low, high = ends(outcome)
+    return f"95 % interval {low} to {high}, {p_text(outcome.p)}"
 
 
 def p_text(p: float) -> str:

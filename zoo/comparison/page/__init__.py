@@ -26,7 +26,7 @@ from markupsafe import Markup, escape
 
 from zoo import __version__
 from zoo.comparison.claims.decision import Decision
-from zoo.comparison.claims.render import LEAD
+from zoo.comparison.claims.render import LEAD, MARKS
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import INK, PAPER
 from zoo.comparison.page import answers, evidence, payload
@@ -46,7 +46,8 @@ SCRIPTS = (
     "curves", "more", "samples", "claims", "print", "main",
 )  # fmt: skip
 Part = Literal[  # ``templates/boxes.html`` has the element of each
-    "controls", "chart", "legend", "count", "scroll", "more", "notes", "box", "said", "slider", "list"
+    "controls", "chart", "legend", "count", "scroll", "more", "notes", "box", "said", "slider", "list",
+    "rules",
 ]  # fmt: skip
 PLOTLY = HERE / "vendor" / "plotly-basic.min.js.gz"
 
@@ -142,7 +143,7 @@ SECTIONS = (
         ("controls", "chart", "box"),
         hidden=True,
     ),
-    Section("claims", "The lecture's claims", "", ("controls", "box"), hidden=True),
+    Section("claims", "The lecture's claims", MARKS, ("rules", "controls", "box"), hidden=True),
     Section("kinds", "How to read it", "", ("list",)),
 )
 KINDS = {
@@ -224,6 +225,7 @@ def assembled(
         command=command,
         sections=SECTIONS,
         kinds=KINDS,
+        rules=LEAD,
         plain=plain,
         data=packed_json(facts),
         series=packed_json(curves),
@@ -251,7 +253,7 @@ def contents(
     facts["shipped"] = answers.shipped(models)
     facts["made"]["cautions"] = cautions(runs)
     facts["slides"] = answers.measured_slides(compared)
-    facts["claims"], facts["claims_lead"] = evidence.ledger(decisions, compared), LEAD
+    facts["claims"] = evidence.ledger(decisions, compared)
     facts["warnings"] = list(warnings)
     return facts, curves_of(runs), pixels.bytes()
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from zoo.comparison.claims.decision import Decision, margins
 from zoo.comparison.claims.evidence import Part
-from zoo.comparison.claims.render import evidence_text, missing_beside_text, missing_text
+from zoo.comparison.claims.render import (
+    badge,
+    cautions,
+    evidence_text,
+    finding_text,
+    missing_beside_text,
+    missing_text,
+    part_effect_text,
+)
 from zoo.comparison.page.shorten import rounded, row_id, study_id
 from zoo.comparison.studies import Study
 
@@ -35,6 +43,11 @@ def _claim(decision: Decision, places: dict[str, tuple[str, str]]) -> Json:
         "of_all": decision.claim.scope == "all runs",
         "sentence": decision.claim.sentence,
         "verdict": decision.verdict,
+        "badge": badge(decision),
+        "limits": _limits(decision),
+        "finding": finding_text(decision),
+        "n": "; ".join(dict.fromkeys(part.n for part in decision.deciding)),
+        "shown": next((i for i, part in enumerate(decision.parts) if part is decision.part_of_p), None),
         "data": decision.data,
         "study": study,
         "rows": list(dict.fromkeys(row for one, row in where if one == study)),
@@ -47,6 +60,12 @@ def _claim(decision: Decision, places: dict[str, tuple[str, str]]) -> Json:
     }
 
 
+def _limits(decision: Decision) -> list[str]:
+    """Return what a reader has to know with the verdict, each in a few words."""
+    kept = decision.robustness
+    return [*cautions(decision), *([] if kept is None else [f"kept by {kept:.0%}"])]
+
+
 def _part(part: Part, within: Mapping[str, float]) -> Json:
     return {
         "sentence": part.sentence,
@@ -55,21 +74,30 @@ def _part(part: Part, within: Mapping[str, float]) -> Json:
         "test": part.test,
         "n": part.n,
         "effect": drawn_effect(part, within.get(part.unit)),
+        "words": part_effect_text(part),
     }
 
 
 def drawn_effect(part: Part, margin: float | None) -> Json | None:
-    """Return a test's estimate and interval, and of a ratio the zone within which it counts as no effect."""
+    """Return what is drawn of a test: its estimate, its interval, and the zone that counts as no effect.
+
+    The zone is the one that the claim's own test names, else the margin of the rule. A part that says in a
+    few words what was found, since its effect is one of several, has no drawing.
+    """
     outcome = part.outcome
-    if outcome is None or not math.isfinite(outcome.estimate):
+    if outcome is None or part.brief or not math.isfinite(outcome.estimate):
         return None
-    ends = [rounded(outcome.low), rounded(outcome.high)]
+    if outcome.factor and outcome.estimate <= 0:
+        return None
+    zone = part.within
+    if zone is None and margin:
+        zone = (1 / margin, margin) if outcome.factor else (-margin, margin)
     return {
         "estimate": rounded(outcome.estimate),
-        "low": ends[0],
-        "high": ends[1],
-        "ratio": outcome.factor and outcome.estimate > 0,
-        "zone": [rounded(1 / margin), margin] if margin and outcome.factor else None,
+        "low": rounded(outcome.low),
+        "high": rounded(outcome.high),
+        "ratio": outcome.factor,
+        "zone": [rounded(end) for end in zone] if zone else None,
     }
 
 

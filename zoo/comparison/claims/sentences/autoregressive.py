@@ -16,6 +16,7 @@ from zoo.comparison.claims.scaling import (
     TEST_OF_DEPTH,
     Scaling,
     powers_text,
+    range_text,
     scalings,
     sizes_text,
 )
@@ -53,6 +54,7 @@ def _depth(depths: Sequence[Scaling]) -> Evidence:
         sentence="Sequential network evaluations of a sample grow with its dimensions D as "
         f"{powers_text(sequential)}.",
         verdict=SUPPORTED if all_grow else REFUTED if some_do_not else UNDECIDED,
+        brief=f"evaluations in a row grow as {range_text(sequential)}",
         outcome=sequential[0].exponent,
         panel=Lines("dimensions D", DEPTH.name, curves),
     )
@@ -61,6 +63,7 @@ def _depth(depths: Sequence[Scaling]) -> Evidence:
     yield part_on_depth(
         sentence=f"Those of families that draw all dimensions at once: {powers_text(one_pass)}.",
         verdict=SUPPORTED if all_constant else REFUTED if some_grow else UNDECIDED,
+        brief=f"where all dimensions are drawn at once, as {range_text(one_pass)}",
         outcome=one_pass[0].exponent,
     )
     yield Part(

@@ -83,6 +83,7 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
         "each other",
         n=str(len(values)),
         outcome=outcome,
+        within=(SHARP, 1 / SHARP),
         p=min(1.0, 2 * (1 - chance if outside else chance)),
         variants=lambda: _variants(flow, metric, bool(remark)),
         runs=flow.finished,

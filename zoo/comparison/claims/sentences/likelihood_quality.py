@@ -63,6 +63,7 @@ def likelihood_quality(study: Study) -> Evidence:
         f"{_inversions_text(sure, inversions)}.{_correlation_text(kind, means, distance.name)}",
         verdict=SUPPORTED if sure else UNDECIDED,
         test=TEST,
+        brief=f"pairs of models inverted beyond doubt: {len(sure)} of {len(pairs)}",
         n=f"{sum(map(len, by_kind.values()))} models",
         p=min((inversion[2] for inversion in inversions), default=1.0),
         variants=lambda: _variants(study, pairs, likelihood, quantity, sure),

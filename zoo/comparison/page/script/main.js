@@ -68,7 +68,7 @@ function startFilter() {
     const open = byId('filter').classList.toggle('open');
     byId('filter-toggle').setAttribute('aria-expanded', String(open));
   });
-  addView([...FILTERS, 'sort', 'group', 'baseline'], byId('filter'), () => keepFocus(drawFilter));
+  addView([...FILTERS, 'sort', 'group', 'baseline', 'verdict'], byId('filter'), () => keepFocus(drawFilter));
   addView(['study'], byId('facts'), drawHead);
 }
 

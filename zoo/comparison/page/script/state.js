@@ -34,6 +34,7 @@ const FIELDS = {  // name in the address, the value of a page that nobody has to
   open: ['w', ''],
   evidence: ['ev', ''],
   claim: ['L', ''],
+  verdict: ['v', 'all', () => ['all', ...Object.keys(VERDICTS)]],
   likelihood: ['hl', 'any', () => LIKELIHOODS_ASKED.map(([key]) => key)],
   latency: ['hm', ''],
   throughput: ['ht', ''],

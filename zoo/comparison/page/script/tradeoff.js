@@ -61,7 +61,7 @@ function drawTradeoff() {
   const floor = y.floor !== null && !(log.y && y.floor <= 0) ? y.floor : null;
   const ends = (column, on) => rows.flatMap(row => [-1, 0, 1].map(side => column.value[row.index] + side * (column.spread[row.index] || 0))).filter(value => !on || value > 0.3 * Math.min(...rows.map(row => column.value[row.index])));
   const across = {log: log.x, range: rangeOf(ends(x, log.x), log.x, 0.06)}, up = {log: log.y, range: rangeOf([...ends(y, log.y), ...(floor === null ? [] : [floor])], log.y, 0.06)};
-  const height = printing() ? 320 : narrow() ? 360 : 480, margin = {l: 64, r: 16, t: 8, b: 48}, frame = frameOf('tradeoff-chart', across, up, margin, height);
+  const height = printing() ? 280 : narrow() ? 360 : 480, margin = {l: 64, r: 16, t: 8, b: 48}, frame = frameOf('tradeoff-chart', across, up, margin, height);
   const shapes = floor === null ? [] : [{type: 'line', xref: 'paper', x0: 0, x1: 1, y0: floor, y1: floor, line: {dash: 'dot', width: 1, color: colour('dim')}}];
   const real = floor === null ? [] : [{xref: 'paper', x: 1, xanchor: 'right', yanchor: 'bottom', y: log.y ? Math.log10(floor) : floor, text: `real data ${y.floor_text}`, showarrow: false, font: {size: LABEL, color: colour('dim')}}];
   const taken = real.map(one => [frame.width - widthOf(one.text) - 4, frame.y(floor) - LABEL - 6, frame.width, frame.y(floor)]);  // no name on these words
