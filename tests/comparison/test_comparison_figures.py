@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_records import line, save, show, write, write_toy
+from matplotlib.text import Text
 
 from zoo.comparison import render
 from zoo.comparison.collect import collect
@@ -92,8 +93,11 @@ def test_names_of_learning_curves_have_the_marks_of_their_kinds_and_cover_no_lin
     (panel,) = figure.axes
     lines = {line.get_label(): line.get_linestyle() for line in panel.lines}
     assert {*lines} == {"glow †", "vae ≤", "ffjord ≈", "pixelcnn", "maf", "maf †"}
-    assert figure.get_supxlabel() == "behind a name: † dequantised, ≤ bound, ≈ estimate"
+    said = "† exact for the dequantised density; ≤ bound: the true value is at most this; ≈ estimate"
+    assert " ".join(figure.get_supxlabel().split()) == f"behind a name: {said}", "as the tables' captions"
     renderer = figure.canvas.get_renderer()
+    (words,) = (text for text in figure.findobj(Text) if text.get_text() == figure.get_supxlabel())
+    assert words.get_window_extent(renderer).x1 <= figure.bbox.x1
     assert panel.get_legend().get_window_extent(renderer).x0 >= panel.get_window_extent(renderer).x1
     assert panel.get_legend().get_window_extent(renderer).x1 <= figure.bbox.x1
     exact = [run for run in runs_in(tmp_path) if run.record.model == "pixelcnn"]
@@ -126,8 +130,9 @@ def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):
 def test_the_drawn_density_is_that_of_the_nearest_configuration(tmp_path, values):
     for width, value in enumerate(values):
         write_toy(tmp_path, "maf", value, key=f"-{width}")
-    labels = [axis.get_xlabel() for axis in densities(runs_in(tmp_path)).axes]
-    assert labels == ["", "0.050"]
+    figure = densities(runs_in(tmp_path))
+    assert [axis.get_xlabel() for axis in figure.axes] == ["", "0.050"]
+    assert " ".join(figure.get_supxlabel().split()) == "below a picture: KL from the data, nats"
 
 
 def test_table_and_picture_agree_on_the_nearest_configuration(tmp_path):

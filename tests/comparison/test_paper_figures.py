@@ -542,7 +542,7 @@ def test_the_numbers_on_densities_are_said_to_be_divergences_in_nats(
         figure = densities_figure(studies(collect([tmp_path])[0]), width)
         figure.draw_without_rendering()
     said = " ".join(figure.get_supxlabel().split())
-    assert said == "number in a corner: KL from the data's density, nats; ≈ estimate"
+    assert said == "in a corner: KL from the data, nats; ≈ estimate"
     boxes = boxes_of(figure)
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 for box in boxes)
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))

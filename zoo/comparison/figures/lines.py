@@ -13,7 +13,7 @@ from zoo.comparison.configurations import Group, settings
 from zoo.comparison.figures.marks import curve_kind, curve_mark, meanings
 from zoo.comparison.figures.paper.look import DASHES
 from zoo.comparison.figures.select import at_most
-from zoo.comparison.figures.style import canvas, colour, plain_text
+from zoo.comparison.figures.style import canvas, colour, explain, plain_text
 
 LINES = 500  # most lines in one figure
 Lines = list[tuple[Run, str, list[tuple[float, float]]]]  # run, name of the curve, its points
@@ -94,7 +94,7 @@ def _figure(panels: Panels, x: str) -> Any:
         for run, column, _ in lines
     }
     if words := meanings(kinds):
-        figure.supxlabel(f"behind a name: {words}", x=0.01, ha="left", fontsize=8)
+        explain(figure, f"behind a name: {words}")
     return figure
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
+from zoo.comparison.figures.marks import meanings
 from zoo.comparison.figures.select import at_most
-from zoo.comparison.figures.style import COLOURS, INK, canvas, plain_text
+from zoo.comparison.figures.style import COLOURS, INK, canvas, explain, plain_text
 from zoo.comparison.figures.tiles import PANELS
 from zoo.comparison.metrics import divergence_of
 from zoo.comparison.studies import nearest
@@ -60,4 +61,13 @@ def densities(runs: Sequence[Run]) -> Any:
     for axis, model in zip(grid[0, 1:], columns, strict=True):
         family = next(row[model][0].record.family for row in rows.values() if model in row)
         axis.set_title(plain_text(model), fontsize=7.5, fontweight="bold", color=COLOURS.get(family, INK))
+    kinds = [
+        run.record.metrics["kl"].kind
+        for row in rows.values()
+        for run, _ in row.values()
+        if divergence_of(run) is not None
+    ]
+    if kinds:
+        words = "; ".join(filter(None, ["below a picture: KL from the data, nats", meanings(kinds)]))
+        explain(figure, words)
     return figure

@@ -13,7 +13,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group, by_configuration
 from zoo.comparison.criterion import criterion_of, kind_of
 from zoo.comparison.figures.marks import MARKS, meanings
-from zoo.comparison.figures.style import PAPER, canvas, colour, plain_text
+from zoo.comparison.figures.style import PAPER, canvas, colour, explain, plain_text
 from zoo.comparison.quantities import THROUGHPUT, Quantity
 from zoo.comparison.studies import studies
 from zoo.comparison.tables.cells import number
@@ -58,7 +58,7 @@ def speed_vs_quality(runs: Sequence[Run]) -> Any:
     for axis in axes[len(panels) :]:
         axis.axis("off")
     if words := meanings(point.kind for _, _, drawn, _ in panels for point in drawn):
-        figure.supxlabel(f"behind a name: {words}", x=0.01, ha="left", fontsize=8)
+        explain(figure, f"behind a name: {words}")
     figure.draw_without_rendering()
     for axis, (_, _, drawn, _) in zip(axes, panels, strict=False):
         _label(axis, drawn if len(drawn) <= NAMES else best(drawn))

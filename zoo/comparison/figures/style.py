@@ -41,6 +41,50 @@ def plain_text(text: str) -> str:
     return text if not text.startswith("_") else f" {text}"
 
 
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Return the width of a line of text in inches; its letters have ``size`` points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size, weight=weight)
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
+
+
+def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
+    """Return the lines of a text, each at most as wide as there is room for; a wider word is cut.
+
+    Args:
+        text: as it is read, before :func:`plain_text`.
+        width: of the room, in inches.
+        size: of the letters, in points.
+        weight: ``normal`` or ``bold``.
+    """
+
+    def fits(line: str) -> bool:
+        return text_width(line, size, weight) <= width
+
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and fits(f"{line} {word}"):
+            line = f"{line} {word}"
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while not fits(line) and len(line) > 1:
+            keep = next((end for end in range(len(line) - 1, 1, -1) if fits(line[:end])), 1)
+            lines.append(line[:keep])
+            line = line[keep:]
+    return [*lines, line] if line else lines
+
+
+def explain(figure: Any, text: str) -> None:
+    """Write a text below a figure, in lines that are at most as long as it is wide."""
+    lines = wrapped(text, 0.98 * figure.get_figwidth(), 8)
+    figure.supxlabel("\n".join(map(plain_text, lines)), x=0.01, ha="left", fontsize=8)
+
+
 def save_png(figure: Any, file: Path, dpi: int) -> None:
     """Write a figure as PNG on a palette of 256 colours: a third of the bytes, since results are kept in git.
 

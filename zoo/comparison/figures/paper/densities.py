@@ -133,7 +133,7 @@ def _canvas(rows: Sequence[Row], width: float, height: float) -> Any:
     if not runs:
         return canvas(width, height)
     marked = meanings(run.record.metrics["kl"].kind for run in runs)
-    words = "; ".join(filter(None, ["number in a corner: KL from the data's density, nats", marked]))
+    words = "; ".join(filter(None, ["in a corner: KL from the data, nats", marked]))
     lines = wrapped(words, width - 0.15, 7)
     figure = canvas(width, height + 0.06 + 0.12 * len(lines))
     figure.supxlabel("\n".join(map(plain_text, lines)), x=0.01, ha="left", fontsize=7)

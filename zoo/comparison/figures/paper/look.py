@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.comparison.configurations import Group, family_rank
-from zoo.comparison.figures.style import canvas, colour, plain_text
+from zoo.comparison.figures.style import canvas, colour, plain_text, text_width, wrapped
 from zoo.comparison.tables.cells import KIND_WORDS
 from zoo.comparison.words import metric_name
 
@@ -146,44 +146,6 @@ def label_points(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> 
             bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.4, "linewidth": 0},
         )  # fmt: skip
         taken.append(boxes[best])
-
-
-def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Return the width of a line of text in inches; its letters have ``size`` points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    font = FontProperties(size=size, weight=weight)
-    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
-
-
-def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
-    """Return the lines of a text, each at most as wide as there is room for; a wider word is cut.
-
-    Args:
-        text: as it is read, before :func:`plain_text`.
-        width: of the room, in inches.
-        size: of the letters, in points.
-        weight: ``normal`` or ``bold``.
-    """
-
-    def fits(line: str) -> bool:
-        return text_width(line, size, weight) <= width
-
-    lines: list[str] = []
-    line = ""
-    for word in text.split():
-        if line and fits(f"{line} {word}"):
-            line = f"{line} {word}"
-            continue
-        if line:
-            lines.append(line)
-        line = word
-        while not fits(line) and len(line) > 1:
-            keep = next((end for end in range(len(line) - 1, 1, -1) if fits(line[:end])), 1)
-            lines.append(line[:keep])
-            line = line[keep:]
-    return [*lines, line] if line else lines
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
