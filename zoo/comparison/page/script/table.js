@@ -274,11 +274,11 @@ const foldedColumns = (columns, sorted) => [...new Set([sorted, ...columns].filt
 
 // Return the button of a card that shows the folded numbers of its row.
 function unfoldButton(row, folded) {
-  const words = open => `${open ? '▴ fewer' : `▾ ${folded} more`}`;
-  return el('button', {type: 'button', class: 'small quiet unfold', 'aria-expanded': 'false', 'aria-label': `all numbers of ${row.name}`, onclick: ({target}) => {
+  const words = open => (open ? '▴ fewer' : `▾ ${folded} more`), label = open => `${words(open)} numbers of ${row.name}`;
+  return el('button', {type: 'button', class: 'small quiet unfold', 'aria-expanded': 'false', 'aria-label': label(false), onclick: ({target}) => {
     const open = target.closest('tr').classList.toggle('unfolded');
-    target.setAttribute('aria-expanded', String(open));
-    target.textContent = words(open);
+    setAttributes(target, {'aria-expanded': String(open), 'aria-label': label(open)});
+    write(target, words(open));
   }}, words(false));
 }
 
