@@ -389,3 +389,68 @@ def test_a_limit_that_cannot_be_read_is_said_and_not_dropped(browser, page):
     tab.evaluate("zoo.set({parameters: '1e5', memory: '2gb', latency: '10 MS'}); zoo.idle()")
     assert "How sure" in tab.evaluate("document.querySelector('#helper-box').textContent")
     tab.close()
+
+
+COMMAND = (
+    "zoo train data=digits logger=none training.batch_size=64 evaluation.time_limit_seconds=1 "
+    "'training.betas=[0.0, 0.99]' model=maf,glow,realnvp,nsf_coupling,nsf_autoregressive,residual_flow "
+    "seed=0 training.lr=0.0015 data.path=/pictures/of-a-user/png"
+)
+BOXES = """(query => [...document.querySelectorAll(query)].map(node => {
+  const {left, right, top, bottom} = node.getBoundingClientRect();
+  return [left, right, top, bottom].map(Math.round);
+}))"""
+GAPS = """[...document.querySelectorAll('#helper-box .card')].flatMap(card => {
+  const boxes = [...card.children].map(node => node.getBoundingClientRect());
+  const end = card.getBoundingClientRect().bottom;
+  return boxes.map((box, i) => (i + 1 < boxes.length ? boxes[i + 1].top : end) - box.bottom);
+})"""
+LINES = """[...document.querySelectorAll('#helper-box .card .argument')].map(node =>
+  [node.textContent, node.getClientRects().length])"""
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """Return a page whose answers by likelihood are blocks of one, one and two cards, with long commands."""
+    root = tmp_path_factory.mktemp("kinds") / "runs"
+    for model, kind, value, latency in (
+        ("pixelcnn", "exact", 1.9, 0.05), ("ffjord", "estimate", 2.1, 0.03),
+        ("vae", "lower bound", 1.8, 0.01), ("vae_hierarchical", "lower bound", 1.9, 0.001),
+    ):  # fmt: skip
+        record = write(root, model, model, kind, value, latency=latency)
+        record.provenance.command = COMMAND + (" training.ema=0.99" * 6 if model == "vae" else "")
+        save(root, record)
+    file = root.parent / "index.html"
+    file.write_text(built(root), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("width", "dark", "tops"), [(1400, False, 1), (1400, True, 1), (800, False, 2), (400, True, 4)]
+)
+def test_cards_are_packed_without_holes_and_commands_break_between_arguments(
+    browser, kinds, width, dark, tops
+):
+    tab = browser.open(kinds, width=width, dark=dark)
+    tab.evaluate("zoo.set({prefer: 'likelihood'}); zoo.idle()")
+    tab.settle()
+    tab.evaluate("for (const node of document.querySelectorAll('#helper-box details')) node.open = true")
+    cards = tab.evaluate(f"{BOXES}('#helper-box .card')")
+    assert len(cards) == 4
+    assert len({top for *_, top, _ in cards}) == tops, "cards of several kinds stand beside each other"
+    assert len({(top, bottom) for *_, top, bottom in cards}) == tops, "those of a row end together"
+    assert all(0 <= left < right <= width for left, right, *_ in cards)
+    assert max(tab.evaluate(GAPS)) < 24, "no hole in a card"
+    lines = dict(tab.evaluate(LINES))
+    assert lines.pop("evaluation.time_limit_seconds=1") == 1
+    assert lines.pop("'training.betas=[0.0, 0.99]'") == 1
+    assert lines.pop(next(word for word in COMMAND.split() if word.startswith("model="))) > 1, "at its commas"
+    assert set(lines.values()) == {1}
+    fits = "[...document.querySelectorAll('#helper-box .command')].every(n => n.scrollWidth <= n.clientWidth)"
+    assert tab.evaluate(fits), "nothing has to be scrolled to"
+    codes = tab.evaluate(
+        "[...document.querySelectorAll('#helper-box .card .command > code')].map(n => n.textContent)"
+    )
+    assert COMMAND in codes, "word for word"
+    assert tab.complaints == []
+    tab.close()

@@ -5,11 +5,11 @@ const byId = id => document.getElementById(id);
 
 // What follows a number as its unit.
 const UNITS = ['%', '[µmun]?s', 'min', 'h', '[kMGT]?B', 'px', 'nats', 'bits/dim', 'samples/s', 'samples?', 'times', 'parameters', 'configurations?', 'updates', 'steps', 'evaluations', 'dimensions?', 'seeds?', 'runs?', 'threads?', 'cores?'];
-const HELD = [new RegExp(`([\\d†)\\]]) (?=(?:${UNITS.join('|')})(?![\\w-]))`, 'g'), /([±≤≥≈]) (?=[-+.]?\d)/g, /([\d†)\]]) (?=±\s)/g];
+const HELD = [new RegExp(`([\\d†)\\]])( )(?=(?:${UNITS.join('|')})(?![\\w-]))`, 'g'), /([±≤≥≈])( )(?=[-+.]?\d)/g, /([\d†)\]])( )(?=±\s)/g, /((?<![\w.])[A-Za-zτ])( [=<>] )(?=[-.\d])/g];
 
-// Return a text in which no line ends between a number and its unit, its ± or its mark. Every text of the page passes
-// through here but commands, which are copied as they stand.
-const held = words => HELD.reduce((text, pattern) => text.replace(pattern, '$1\u00a0'), words);
+// Return a text in which no line ends between a number and its unit, its ±, its mark or its letter (n = 5). Every text
+// of the page passes through here but commands, which are copied as they stand.
+const held = words => HELD.reduce((text, pattern) => text.replace(pattern, (_, before, space) => before + space.replaceAll(' ', '\u00a0')), words);
 
 // Write a text into an element.
 function write(node, words) { node.textContent = held(words); }
@@ -144,10 +144,15 @@ async function copyText(text, button = null) {
   }
 }
 
-// Return a command or a text with a button that copies it.
+const LONG_ARGUMENT = 40;  // letters; a longer one may end a line at a comma
+
+// Return a command or a text with a button that copies it. Lines end between arguments; one that is too wide is scrolled to.
 function copyable(text) {
   const button = el('button', {type: 'button', class: 'small', onclick: () => copyText(text, button)}, 'copy');
-  return el('div', {class: 'command'}, el('code', {}, text), button);
+  const parts = text.match(/\s+|(?:'[^']*'|"[^"]*"|[^\s'"]|['"])+/g) || [];
+  const broken = part => part.split(/(?<=,)/).flatMap((piece, place) => (place ? [el('wbr'), piece] : [piece]));
+  const argument = part => el('code', {class: 'argument'}, part.length > LONG_ARGUMENT ? broken(part) : part);
+  return el('div', {class: 'command'}, button, el('code', {}, parts.map(part => (part.trim() ? argument(part) : part))));
 }
 
 // Return the parts of a text, those in backticks as code elements.

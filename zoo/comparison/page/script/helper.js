@@ -127,7 +127,7 @@ function drawHelper() {
   fill(byId('helper-box'),
     el('p', {class: 'certainty'}, `Of ${study.title} alone, of ${scopeText(study)}; nothing is extrapolated. `, answer.notes.join(' '), ' ',
       study === current() ? null : el('button', {type: 'button', class: 'small', onclick: () => set({study: study.id})}, `show ${study.title} in all views`)),
-    answer.blocks.map(block => blockNode(block, study)),
+    el('div', {class: 'blocks'}, answer.blocks.map(block => blockNode(block, study, answer.blocks.length > 1))),
     answer.relaxations.length ? el('div', {}, el('h3', {}, 'What would change it'), el('ul', {class: 'notes'}, answer.relaxations.map(relax))) : null,
     out.size || more ? el('details', {open: !narrow()}, el('summary', {}, `Why not the others (${answer.excluded.length})`), el('ul', {class: 'notes'}, [...out.values()].map(([name, reasons]) => el('li', {}, el('strong', {}, name), `: ${reasons.map(reason => reason.text).join('; ')}`)),
       more > 0 ? el('li', {}, `and ${count(more, 'other configuration')} of these models`) : null)) : null,
@@ -140,9 +140,11 @@ function unmeasuredNodes(unmeasured) {
   return [...nodes.slice(0, 2), nodes.length > 2 ? el('details', {}, el('summary', {class: 'small-text'}, `and ${nodes.length - 2} more`), nodes.slice(2)) : null];
 }
 
-// Return the cards that are ranked together, below how sure their order is.
-function blockNode(block, study) {
-  return el('div', {class: 'together'}, block.kind ? el('h3', {}, KIND_WORDS[block.kind]) : null,
+const COLUMNS = 4;  // most cards beside each other, for whose width the style sheet has classes
+
+// Return the cards that are ranked together, below how sure their order is. Blocks of few cards stand beside each other.
+function blockNode(block, study, several) {
+  return el('div', {class: `together ${several ? `of${Math.min(block.cards.length, COLUMNS)}` : 'whole'}`}, block.kind ? el('h3', {}, KIND_WORDS[block.kind]) : null,
     el('p', {class: 'certainty'}, el('strong', {}, 'How sure: '), block.certainty),
     el('div', {class: 'cards'}, block.cards.slice(0, 8).map(card => cardNode(card, study))),
     block.cards.length > 8 ? el('p', {class: 'dim'}, `and ${block.cards.length - 8} more on the front`) : null);
