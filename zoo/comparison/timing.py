@@ -46,9 +46,18 @@ def timing(run: Run) -> str:
 def usual_timing(groups: Sequence[Group]) -> str | None:
     """Return the conditions under which most finished runs were timed; None if none has finished.
 
-    Where ``zoo time`` measured some of them, only its sessions count.
+    A session of ``zoo time`` counts alone where it measured runs of more than half of the groups: both of a
+    pair, or most configurations of a study. One that measured few of them says nothing of the others, and
+    the runs that timed themselves count.
     """
-    finished = [run for group in groups for run in group.finished]
-    in_turns = [run for run in finished if run.record.sampling.session is not None]
-    conditions = Counter(timing(run) for run in in_turns or finished)
-    return conditions.most_common(1)[0][0] if conditions else None
+    timed = [[(timing(run), run.record.sampling.session) for run in group.finished] for group in groups]
+    timed = [of_group for of_group in timed if of_group]
+    every = Counter(conditions for of_group in timed for conditions, _ in of_group)
+    sessions = Counter(
+        conditions
+        for of_group in timed
+        for conditions in dict.fromkeys(known for known, session in of_group if session is not None)
+    )
+    shared = [conditions for conditions, count in sessions.items() if 2 * count > len(timed)]
+    themselves = [conditions for conditions in every if conditions not in sessions]
+    return max(shared or themselves or every, key=lambda conditions: every[conditions], default=None)
