@@ -208,6 +208,19 @@ def test_times_of_different_machines_are_not_averaged(tmp_path):
     assert row["fd/digits-cnn ↓"].endswith("[3]"), "what does not depend on the machine has all seeds"
 
 
+def test_times_that_are_shown_are_those_that_are_tested(tmp_path):
+    root = tmp_path / "runs"
+    for model in ("maf", "glow"):
+        for seed in range(5):
+            record = write(root, model, "flow", seed=seed, latency=0.002 if seed < 2 else 9.0)
+            record.sampling.session = "quiet" if seed < 2 else None
+            save(root, record)
+    text = show([root], tmp_path / "out")
+    assert "2 [2]¹" in line(text, "maf")
+    assert "without 3 of 5 seeds, measured otherwise: timed by each run itself" in " ".join(text.split())
+    assert "instead of in turns by zoo time" in " ".join(text.split())
+
+
 def test_a_latency_shows_its_spread_over_seeds_or_calls(tmp_path):
     def timed(model, seed, seconds, quartiles, repeats):
         record = write(tmp_path / "runs", model, "flow", seed=seed, latency=seconds)

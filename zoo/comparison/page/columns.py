@@ -75,7 +75,7 @@ def page_columns(study: Study) -> list[PageColumn]:
     footnotes = Footnotes()
     columns: list[PageColumn] = []
     for column in (*main, *details, *COSTS, *EXTRA):
-        usual = usual_conditions(column, study.runs)
+        usual = usual_conditions(column, study)
         cells = [filled(column, group, usual, footnotes) for group in study.ordered]
         if not any(cell.value is not None or cell.note for cell in cells):
             continue

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import NUMBER, Group
+from zoo.comparison.groups import usual_timing_of
 from zoo.comparison.metrics import kind_of, shared_error
 from zoo.comparison.quantities import (
     IMAGES_SEEN,
@@ -28,6 +29,7 @@ from zoo.comparison.quantities import (
     Quantity,
     metric_value,
 )
+from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import (
     KIND_MARKS,
     SAMPLE,
@@ -39,7 +41,7 @@ from zoo.comparison.tables.cells import (
     number,
     scalar,
 )
-from zoo.comparison.timing import timing_conditions, training_conditions
+from zoo.comparison.timing import timing, timing_conditions, training_conditions
 from zoo.comparison.words import metric_text, timing_text
 from zoo.record import Direction, Metric, Record
 
@@ -50,6 +52,7 @@ SHARED_LATENTS = (
     "sqrt(e² + s²/n), from the standard error e over the draw of samples, which the seeds share, and the "
     "standard deviation s over n seeds"
 )
+SESSION = "session"  # the condition that names a session of zoo time
 METRIC_CONDITIONS = ("extractor", "weights_sha256", "reference_n")
 
 
@@ -329,9 +332,17 @@ def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:
     return column(heading(name), metric_value(name, unit, direction))
 
 
-def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the conditions that most finished runs share."""
-    finished = [column.conditions(run) for run in runs if run.record.status == "finished"]
+def usual_conditions(column: Column, study: Study) -> dict[str, Any]:
+    """Return the conditions that most finished runs of a study share.
+
+    Of times of sampling they are those whose values are tested against each other
+    (:func:`~zoo.comparison.timing.usual_timing`).
+    """
+    runs = [run for run in study.runs if run.record.status == "finished"]
+    if column.quantity in (LATENCY, THROUGHPUT):
+        usual = usual_timing_of(study)
+        return next((timing_conditions(run) for run in runs if timing(run) == usual), {})
+    finished = [column.conditions(run) for run in runs]
     counts: list[tuple[dict[str, Any], list[int]]] = []  # few differ, so comparing is cheaper than hashing
     for conditions in filter(None, finished):
         n = next((n for known, n in counts if known == conditions), None)
@@ -394,4 +405,12 @@ def unlike(conditions: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
     """Return in words where two sets of conditions differ."""
     differing = [k for k in dict.fromkeys([*conditions, *usual]) if conditions.get(k) != usual.get(k)]
     both = [k for k in differing if conditions.get(k) is not None and usual.get(k) is not None] or differing
-    return ", ".join(f"{k} {conditions.get(k)} instead of {usual.get(k)}" for k in both)
+    words = [f"{k} {conditions.get(k)} instead of {usual.get(k)}" for k in both if k != SESSION]
+    if SESSION in differing:
+        here, there = (_who_timed(values.get(SESSION)) for values in (conditions, usual))
+        words.append(f"timed {here} instead of {there}" if here != there else "another session of zoo time")
+    return ", ".join(words)
+
+
+def _who_timed(session: str | None) -> str:
+    return "by each run itself" if session is None else "in turns by zoo time"

@@ -78,7 +78,7 @@ def _table(
 
 
 def _cell_of(column: Column, study: Study, footnotes: Footnotes) -> CellOf:
-    usual = usual_conditions(column, study.runs)
+    usual = usual_conditions(column, study)
     return lambda group: filled(column, group, usual, footnotes)
 
 
@@ -104,7 +104,7 @@ def column_letters(study: Study, quantity: Quantity) -> dict[str, str]:
 
 def _metric_cells(study: Study, quantity: Quantity) -> list[Cell]:
     column = metric_column(quantity.name, quantity.unit, quantity.direction)
-    usual, footnotes = usual_conditions(column, study.runs), Footnotes()
+    usual, footnotes = usual_conditions(column, study), Footnotes()
     return [filled(column, group, usual, footnotes) for group in study.ordered]
 
 
