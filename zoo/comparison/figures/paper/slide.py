@@ -50,10 +50,11 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         _panel(axis, measured, question, (width - NAMES) * rows / len(QUESTIONS) - 0.15)
     for axis in axes[:: len(QUESTIONS) // rows]:
         axis.set_yticks(range(len(measured.rows)), [row.family for row in measured.rows])
-    lines = [measured.about, _line_text(measured)]
+    sentences = [measured.about, _line_text(measured)]
     if any(cell.lost for row in measured.rows for cell in row.cells.values()):
-        lines += wrapped("stable? also counts lost runs; the interval is of the others", width - 0.2, 8)
-    figure.suptitle("\n".join(map(plain_text, lines)), x=0.01, ha="left", fontsize=8)
+        sentences.append("stable? also counts lost runs; the interval is of the others")
+    lines = [line for sentence in sentences for line in wrapped(plain_text(sentence), width - 0.2, 8)]
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=8)
     _legend(figure, narrow)
     return figure
 
@@ -105,6 +106,10 @@ def _panel(axis: Any, made: Slide, question: Question, room: float) -> None:
     if question == "parallel":
         axis.set_xscale("log")
     axis.margins(x=0.08)
+    if question == "parallel":
+        low, high = (math.log10(end) for end in axis.get_xlim())
+        powers = [10.0**power for power in range(math.ceil(low), math.floor(high) + 1)]
+        axis.set_xticks(powers, [f"{power:g}" for power in powers])
     if question == "sharp":
         axis.set_xscale("log")
         axis.axvspan(1 / MARGIN, MARGIN, color="#0072B2", alpha=0.09, linewidth=0)
