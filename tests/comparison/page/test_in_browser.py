@@ -16,6 +16,7 @@ from fake_records import save, write, write_toy
 from invented import HOSTILE, built
 from scipy import stats
 
+from zoo.comparison.lines import BEFORE_UNIT
 from zoo.comparison.statistics import holm, welch
 from zoo.comparison.tables import number
 from zoo.record import LIKELIHOOD, DataDescription
@@ -105,10 +106,10 @@ def test_no_line_ends_between_a_number_and_its_unit(browser, page):
       return found;
     })()""")
     words = "\n".join(texts)
-    held = ("_ms", "_%", "_samples/s", "_parameters", "_±_", "≤_", "≈_", "_seeds")
+    held = ("_ms", "_%", "_samples/s", "_parameters", "_±_", "≤_", "≈_", "_seeds", "n_=_", ",_1.0")
     assert [one for one in held if one not in words] == [], "each is somewhere on the page"
     loose = re.findall(
-        r".*(?:\d (?:ms|s|%|MB|GB|px|nats|min|h|bits/dim|samples/s|parameters)(?!\w)|\d ±|[±≤≥≈] \d).*", words
+        rf".*(?:{BEFORE_UNIT.pattern}|\d parameters|\d ±|[±≤≥≈] \d|\bn [=_]|\[[\d.]+, [\d.]+\]).*", words
     )
     assert loose == []
     tab.close()

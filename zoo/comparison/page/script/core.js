@@ -3,12 +3,12 @@
 // Return the element with an id.
 const byId = id => document.getElementById(id);
 
-// What follows a number as its unit.
+// What follows a number as its unit; BEFORE_UNIT of zoo/comparison/lines.py has those of the terminal.
 const UNITS = ['%', '[µmun]?s', 'min', 'h', '[kMGT]?B', 'px', 'nats', 'bits/dim', 'samples/s', 'samples?', 'times', 'parameters', 'configurations?', 'updates', 'steps', 'evaluations', 'dimensions?', 'seeds?', 'runs?', 'threads?', 'cores?'];
-const HELD = [new RegExp(`([\\d†)\\]])( )(?=(?:${UNITS.join('|')})(?![\\w-]))`, 'g'), /([±≤≥≈])( )(?=[-+.]?\d)/g, /([\d†)\]])( )(?=±\s)/g, /((?<![\w.])[A-Za-zτ])( [=<>] )(?=[-.\d])/g];
+const HELD = [new RegExp(`([\\d†)\\]])( )(?=(?:${UNITS.join('|')})(?![\\w-]))`, 'g'), /([±≤≥≈])( )(?=[-+.]?\d)/g, /([\d†)\]])( )(?=±\s)/g, /((?<![\w.])[A-Za-zτ])( [=<>] )(?=[-.\d])/g, /(\[[-\d.,e]+,)( )(?=[-\d.,e]+\])/g];
 
-// Return a text in which no line ends between a number and its unit, its ±, its mark or its letter (n = 5). Every text
-// of the page passes through here but commands, which are copied as they stand.
+// Return a text in which no line ends between a number and its unit, its ±, its mark or its letter (n = 5), or in an
+// interval. Every text of the page passes through here but commands, which are copied as they stand.
 const held = words => HELD.reduce((text, pattern) => text.replace(pattern, (_, before, space) => before + space.replaceAll(' ', '\u00a0')), words);
 
 // Write a text into an element.
@@ -152,7 +152,7 @@ function copyable(text) {
   const parts = text.match(/\s+|(?:'[^']*'|"[^"]*"|[^\s'"]|['"])+/g) || [];
   const broken = part => part.split(/(?<=,)/).flatMap((piece, place) => (place ? [el('wbr'), piece] : [piece]));
   const argument = part => el('code', {class: 'argument'}, part.length > LONG_ARGUMENT ? broken(part) : part);
-  return el('div', {class: 'command'}, button, el('code', {}, parts.map(part => (part.trim() ? argument(part) : part))));
+  return el('div', {class: 'command'}, el('code', {}, parts.map(part => (part.trim() ? argument(part) : part))), button);
 }
 
 // Return the parts of a text, those in backticks as code elements.
