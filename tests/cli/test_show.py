@@ -131,9 +131,12 @@ def test_a_run_of_other_defaults_is_shown_with_the_command_that_makes_it_again(t
 
 def test_a_metric_without_a_value_says_why(tmp_path: Path) -> None:
     record = write(tmp_path, "gan", "gan", "none", value=None)
-    record.metrics["fid"] = Metric(None, "1", reason="There are no weights.")
+    reason = "There are no weights, " + "and no column is as wide as this reason is long, " * 3
+    record.metrics["fid"] = Metric(None, "1", reason=reason)
     text = shown(save(tmp_path, record))
-    assert "none: There are no weights." in text.replace("\n", " ")
+    assert f"no fid: {reason.strip()}" in " ".join(text.split())
+    names = [line.split("  ")[0] for line in text.splitlines()]
+    assert "fd/digits-cnn ↓" in names, "names are whole beside a long reason"
 
 
 def test_the_density_of_a_toy_is_drawn_beside_the_data(tmp_path: Path) -> None:

@@ -101,6 +101,13 @@ def test_the_same_records_make_the_same_bytes(runs: list[Run], tmp_path: Path) -
     assert first.replace(b"a-clip", b"b-clip") == second
 
 
+def test_pale_points_of_the_trade_off_are_explained(runs: list[Run], tmp_path: Path) -> None:
+    assert any("pale: other settings" in text for text in words_of(make("pareto", runs, tmp_path / "a.svg")))
+    alone = [run for run in runs if run.name in ("realnvp", "vae") and run.record.data == "digits"]
+    alone = [run for run in alone if not run.record.run_id.endswith(("-b", "-c", "-d"))]
+    assert not any("pale" in text for text in words_of(make("pareto", alone, tmp_path / "b.svg")))
+
+
 def test_the_slide_names_its_data_and_its_seeds(runs: list[Run], tmp_path: Path) -> None:
     assert "digits, n = 3 seeds a model" in words_of(make("slide", runs, tmp_path / "a.svg", "column"))
     fewer = [run for run in runs if run.record.model != "vae" or run.record.seed < 2]

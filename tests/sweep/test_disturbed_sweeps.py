@@ -164,7 +164,9 @@ def test_a_job_with_a_slip_is_refused_and_the_others_are_made(tmp_path):
         assert [job.state for job in jobs] == ["finished", "refused"]
         assert "refused in" in output
         assert "model.hidden must be a list of whole numbers, each at least 1; got 'oops'." in output
-        assert [folder.name for folder in (tmp_path / "runs").iterdir()] == [jobs[0].identity.run_id]
+        assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()] == [
+            jobs[0].identity.run_id
+        ]
 
 
 def test_a_sweep_says_what_is_done_and_makes_it_again_on_request(tmp_path):

@@ -145,24 +145,29 @@ def _print_metrics(record: Record, console: Console) -> None:
     table.add_column("metric")
     for column in ("value", "real data", "n"):
         table.add_column(column, justify="right", no_wrap=True)
+    lacking: dict[str, list[str]] = {}  # the metrics without a value, by the reason
     for name, metric in record.metrics.items():
+        if metric.value is None:
+            lacking.setdefault(metric.reason or "no reason is known", []).append(metric_name(name))
+            continue
         floor = metric.details.get("floor")
         table.add_row(
             escape(metric_name(name)) + ARROWS[metric.direction],
-            escape(metric_text(metric)),
+            escape(metric_text(metric, metric.value)),
             "" if floor is None else number(float(floor)),
             f"{metric.n:,}",
         )
-    show(table, console)
+    if table.row_count:
+        show(table, console)
+    for reason, names in lacking.items():
+        console.print(f"no {', '.join(names)}: {reason}", style="dim", markup=False, highlight=False)
 
 
-def metric_text(metric: Metric) -> str:
-    """Return a metric's value with its error, unit and the mark of its kind; or why it has none."""
-    if metric.value is None:
-        return f"none: {metric.reason}"
+def metric_text(metric: Metric, value: float) -> str:
+    """Return a metric's value with its error, unit and the mark of its kind."""
     unit = "" if metric.unit == "1" else f" {metric.unit}"
     mark = KIND_MARKS.get(metric.kind, "") if metric.unit in ("nats", "bits/dim") else ""
-    return f"{mark}{number(metric.value, metric.standard_error)}{unit}"
+    return f"{mark}{number(value, metric.standard_error)}{unit}"
 
 
 def _print_curves(run: Run, console: Console) -> None:

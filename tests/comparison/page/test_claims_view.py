@@ -99,6 +99,7 @@ def test_the_verdict_that_is_asked_for_is_in_the_address_and_undone_by_reset(
     rows.evaluate(
         "[...document.querySelectorAll('#filter button')].find(b => b.textContent === 'reset').click()"
     )
+    assert rows.evaluate("document.activeElement.id") == "search", "the button that had the focus is gone"
     rows.evaluate("document.querySelector('#claims').scrollIntoView()")
     rows.wait(f"{SHOWN}.length === {ROWS}.length")
     assert rows.evaluate("document.querySelector('#claims-controls select').value") == "all"

@@ -483,6 +483,7 @@ def test_copies_hold_the_marks_and_the_seeds_that_are_unfolded(tab):
         (at,) = (place for place, line in enumerate(lines) if re.match(r"\W*pixelcnn\b", line))
         for seed in range(3):
             assert re.match(rf"\W*seed {seed}\b.*1\.9", lines[at + 1 + seed])
+            assert re.search(r"\b125,?088\b", lines[at + 1 + seed]), "a count is written whole"
         assert "(collapsed)" in copy
     assert len(re.findall(r"\(best\)", copies["CSV"])) == filled
     assert copies["CSV"].count("(not told apart from the best)") == hatched

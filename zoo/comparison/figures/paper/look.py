@@ -12,6 +12,7 @@ from zoo.comparison.tables.cells import KIND_WORDS
 from zoo.comparison.words import metric_name
 
 GREY, RULE = "#5c5c5c", "#9a9a9a"
+LABEL_WIDTH = 1.3  # inches of a point's name, which is continued below
 MARKERS = {
     "flow": "o", "continuous flow": "s", "diffusion": "D", "autoregressive": "^", "vae": "v", "gan": "P",
 }  # fmt: skip
@@ -109,24 +110,29 @@ def legend(figure: Any, families: Sequence[str], columns: int = 3, kinds: Sequen
     )
 
 
-def label_points(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write names beside points, each where the fewest points and names are.
+def label_points(
+    axis: Any, points: Sequence[tuple[float, float, str, str]], others: Sequence[tuple[float, float]] = ()
+) -> None:
+    """Write names beside points, each where the fewest points and names are; long ones in several lines.
 
     Args:
         axis: with its final limits.
         points: x, y, name, family.
+        others: x, y of points without a name, which names avoid too.
     """
     figure = axis.figure
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     size = figure.dpi / 72
-    taken = [
+    names: list[tuple[float, ...]] = []
+    marks = [
         (x - 4 * size, y - 4 * size, x + 4 * size, y + 4 * size)
-        for x, y in (axis.transData.transform((x, y)) for x, y, _, _ in points)
+        for x, y in axis.transData.transform([*((x, y) for x, y, _, _ in points), *others])
     ]
     frame = axis.get_window_extent(renderer)
     for x, y, name, family in sorted(points, key=lambda point: point[1]):
-        text = axis.annotate(plain_text(name), (x, y), fontsize=6.5, color=ink(family), zorder=6)
+        words = "\n".join(wrapped(plain_text(name), LABEL_WIDTH, 6.5))
+        text = axis.annotate(words, (x, y), fontsize=6.5, color=ink(family), zorder=6)
         box = text.get_window_extent(renderer)
         px, py = axis.transData.transform((x, y))
         w, h, gap = box.width, box.height, 4.5 * size
@@ -136,16 +142,21 @@ def label_points(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> 
             (-w - gap * 0.7, -h - gap * 0.7), (-w / 2, 2 * gap + h / 2), (-w / 2, -2 * h - gap),
         ]  # fmt: skip
         boxes = [(px + dx, py + dy, px + dx + w, py + dy + h) for dx, dy in spots]
-        costs = [sum(_overlap(one, other) for other in taken) + 3 * _outside(one, frame) for one in boxes]
+        costs = [
+            2 * sum(_overlap(one, mark) for mark in marks)
+            + 4 * sum(_overlap(one, other) for other in names)
+            + 3 * _outside(one, frame)
+            for one in boxes
+        ]
         best = costs.index(min(costs))
         dx, dy = spots[best]
         text.remove()
         axis.annotate(
-            plain_text(name), (x, y), xytext=(dx / size, dy / size), textcoords="offset points",
-            fontsize=6.5, color=ink(family), zorder=6, annotation_clip=False,
-            bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.4, "linewidth": 0},
+            words, (x, y), xytext=(dx / size, dy / size), textcoords="offset points",
+            fontsize=6.5, color=ink(family), zorder=2.5, annotation_clip=False,  # below the marks
+            bbox={"facecolor": "white", "alpha": 0.6, "pad": 0.2, "linewidth": 0},
         )  # fmt: skip
-        taken.append(boxes[best])
+        names.append(boxes[best])
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:

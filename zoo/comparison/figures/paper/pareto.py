@@ -63,7 +63,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     best = front_of(drawn)
     for point in drawn:
         on_front = point in best
-        shade, alpha = colour(point.family), 1.0 if on_front or point.baseline else 0.35
+        shade, alpha = colour(point.family), 0.35 if _is_pale(point, best) else 1.0
         for ends, vertical in ((point.x_ends, False), (point.y_ends, True)):
             if ends is not None:
                 line = ((point.x, point.x), ends) if vertical else (ends, (point.y, point.y))
@@ -97,6 +97,8 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     if positive:
         plain_ticks(axis, "y")
     notes = [study.title, *_left_out(study)]
+    if any(_is_pale(point, best) for point in drawn):
+        notes.append("pale: other settings of these models")
     if len(kinds) > 1:
         notes.append("a front for each kind of likelihood")
     axis.set(xlabel="time of one sample (ms)")
@@ -108,8 +110,17 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     columns = 3 if width < 5 else 6
     legend(figure, [point.family for point in drawn], columns, [kind for kind in kinds if kind])
     shown = _labelled(drawn, best, every=width > 5)
-    label_points(axis, [(point.x, point.y, point.name, point.family) for point in shown])
+    label_points(
+        axis,
+        [(point.x, point.y, point.name, point.family) for point in shown],
+        [(point.x, point.y) for point in drawn if point not in shown],
+    )
     return figure
+
+
+def _is_pale(point: Point, best: Sequence[Point]) -> bool:
+    """Whether a point is neither on the front nor stands for its model."""
+    return not point.baseline and point not in best
 
 
 def _left_out(study: Study) -> list[str]:

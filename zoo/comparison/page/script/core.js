@@ -71,6 +71,9 @@ const written = words => words.replace(/\b\d(?:\.\d+)?e\+0[1-8]\b/g, found => gr
 // Return a number as zoo.comparison.tables.cells.number writes it, and written out; a test holds the two equal.
 const number = (value, spread = null) => written(brief(value, spread));
 
+// Return the number of one run: a count is written whole, since nothing of it is uncertain.
+const exactly = value => Number.isInteger(value) && Math.abs(value) < 1e15 ? grouped(value, 0) : number(value);
+
 function brief(value, spread) {
   if (value === null || !Number.isFinite(value)) return 'not finite';
   if (spread !== null && Number.isFinite(spread) && spread > 0) {

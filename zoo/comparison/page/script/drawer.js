@@ -93,8 +93,8 @@ function seedsPart(column, row) {
   const values = row.runs.map((run, place) => [DATA.runs.seed[run], column.seeds[row.index][place]]).filter(([, value]) => value !== null);
   if (!values.length) return null;
   const finished = seedValues(column, row), several = finished.length > 1;
-  return el('p', {}, 'seeds: ', values.map(([seed, value]) => `${seed}: ${number(value)}`).join(' · '),
-    several ? ` (mean ${number(mean(finished))}, sd ${number(deviation(finished))}, standard error of the mean ${number(deviation(finished) / Math.sqrt(finished.length))})` : '');
+  return el('p', {}, 'seeds: ', values.map(([seed, value]) => `${seed}: ${exactly(value)}`).join(' · '),
+    several ? ` (mean ${exactly(mean(finished))}, sd ${number(deviation(finished))}, standard error of the mean ${number(deviation(finished) / Math.sqrt(finished.length))})` : '');
 }
 
 // Return in words in what two protocols of the same data differ.

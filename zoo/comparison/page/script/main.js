@@ -40,7 +40,7 @@ function drawFilter() {
   fill(byId('filter-status'), select('status', [['all', 'all'], ['finished', 'all seeds finished'], ['troubled', 'some seed lost']], state.status, status => set({status})));
   const pins = state.pins.filter(id => rowOf(study, id));
   fill(byId('filter-pins'), pins.length ? el('button', {type: 'button', class: 'small', onclick: () => set({pins: []})}, `${pins.length} pinned: unpin`) : null,
-    address() ? el('button', {type: 'button', class: 'small', onclick: () => { location.hash = ''; readAddress(); draw(); }}, 'reset') : null,
+    address() ? el('button', {type: 'button', class: 'small', onclick: () => { location.hash = ''; readAddress(); draw(); search.focus({preventScroll: true}); }}, 'reset') : null,
     el('button', {type: 'button', class: 'small', onclick: event => copyText(location.href, event.target)}, 'copy link'));
   bar.classList.toggle('filtered', Boolean(state.query || state.hidden.length || state.status !== 'all'));
 }

@@ -158,7 +158,7 @@ const seedName = run => `seed ${DATA.runs.seed[run]}${text(DATA.runs.status[run]
 
 function seedText(column, row, place) {
   const value = column.seeds ? column.seeds[row.index][place] : null;
-  return value === null ? '—' : number(value);
+  return value === null ? '—' : exactly(value);
 }
 
 // Return a note with the words for the marks that a copy has in place of fills and hatches.
