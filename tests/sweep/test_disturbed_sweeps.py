@@ -123,7 +123,7 @@ def test_a_killed_sweep_leaves_no_process_and_loses_nothing(tmp_path, undisturbe
     until(lambda: list((tmp_path / "runs").glob("*/checkpoints/last.ckpt")))
     os.kill(process.pid, signum)
     process.join()
-    (directory,) = (tmp_path / "runs").iterdir()
+    (directory,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     until(lambda: not is_locked(directory))  # after SIGKILL the worker ends by itself
     assert not (directory / "record.json").exists()
     run_small_sweep(tmp_path)
