@@ -97,7 +97,7 @@ def upgraded(overrides: Iterable[str], settings: Mapping[str, Any]) -> list[str]
 
 
 def in_nodes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a model of any time under their present names.
+    """Return a model's settings, which an older zoo may have written, under the names that they have today.
 
     >>> in_nodes({"solver": "dopri5", "atol": 1e-5, "width": 8})
     {'solver': {'method': 'dopri5', 'atol': 1e-05}, 'width': 8}

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# C0 and C1 controls, and the marks that override or isolate the direction of writing.
+# The control characters of Unicode (0 to 31, 127 to 159), line and paragraph separators, and the marks that
+# change the direction in which a text is shown.
 _STEERING = "\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 _FOUND = re.compile(f"[{_STEERING}]")
 _FOUND_IN_LINES = re.compile(f"(?![\n\t])[{_STEERING}]")
-# The same in JSON, by their escapes or as they are, and some more. Sound records have none of them.
+# Matches each of these characters in the bytes of a JSON file, escaped or not. It also matches some harmless
+# ones, which cost only a second look at the file.
 _SUSPECT = re.compile(
     rb"\\(?:u00[01789]|u20(?:2[89a-eA-E]|6[6-9])|[bfrnt])"
     rb"|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
@@ -40,10 +42,10 @@ def is_suspect(content: bytes) -> bool:
 
 
 def made_visible(tree: Any, several_lines: frozenset[str] = frozenset()) -> Any:
-    """Return plain values with every text in them, and every key, made :func:`visible`.
+    """Return a copy of JSON data in which every string and every key has gone through :func:`visible`.
 
     Args:
-        tree: of dictionaries, lists and values.
+        tree: nested dictionaries, lists and values.
         several_lines: the keys whose texts may have several lines.
     """
     if isinstance(tree, dict):

@@ -391,7 +391,7 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
 
 
 def _without_tails(a: Group, b: Group, likelihood: Quantity, claimed: Direction) -> list[Alternative]:
-    """Return the test losses of both sides with little or no weight on the worst examples.
+    """Return tests of the same likelihood in which the worst test examples count little or not at all.
 
     Empty if the records do not hold the losses of single examples.
     """

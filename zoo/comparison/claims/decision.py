@@ -376,5 +376,5 @@ def sweep_of(study: Study) -> str:
 
 
 def _or_one(p: float | None) -> float:
-    """Return a p-value; 1 in place of a missing one and of one that cannot be computed (NaN)."""
+    """Return ``p``, or 1 if there is none or it is NaN, so that nothing counts as shown."""
     return 1.0 if p is None or math.isnan(p) else p

@@ -26,7 +26,9 @@ UNDECIDED: Verdict = "undecided"
 
 @dataclass(frozen=True)
 class Variant:
-    """Another reasonable test of a measurement; its verdict shows how robust that of the deciding test is.
+    """Another reasonable test of the same measurement, beside the test that decides.
+
+    A verdict is robust if most variants agree with it.
 
     Several variants may have one name, such as the tests that leave out one seed each. They count as one, by
     the share of them that keep the verdict. The names of one kind count as one too, by their mean share.

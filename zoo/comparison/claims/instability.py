@@ -29,8 +29,8 @@ from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 UPDATES, RATE = "training.updates", "training.lr"
-# A run whose recall is below LEAST_RECALL has collapsed. Variants of the verdict have one of these limits in
-# its place.
+# Other limits of the recall below which a run counts as collapsed, in place of LEAST_RECALL: the verdict by
+# each of them is among the variants.
 OTHER_RECALLS = (0.02, 0.1)
 OTHER_COUNT = "another count of collapse"  # the kind of those variants, and of others that count differently
 TEST = (

@@ -147,9 +147,9 @@ def _is_factor(part: Part) -> bool:
 
 
 def label_of(part: Part) -> str:
-    """Return the quantity and what its ratio is of, as ``sharpness: vae / gan``.
+    """Return a measurement's label, the quantity and the two sides, such as ``sharpness: vae / gan``.
 
-    Of a sentence that does not say this, it is the part before the colon.
+    Where the two sides are not known, it is the beginning of the measurement's sentence, up to the colon.
     """
     if isinstance(part.panel, Dots) and len(part.panel.rows) == 2:
         (first, _, _), (second, _, _) = part.panel.rows

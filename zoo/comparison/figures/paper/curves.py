@@ -28,7 +28,7 @@ COLUMNS = {
     "val/nll": "validation NLL",
     "val/energy_distance": "energy distance",
 }
-SHAPES = "osD^vP<>Xph"  # of markers; from the twelfth model on they are hollow
+SHAPES = "osD^vP<>Xph"  # markers of matplotlib, one a model; models beyond these have them again, hollow
 Band = tuple[Group, np.ndarray, np.ndarray]  # updates (T,), values (seeds, T)
 
 
