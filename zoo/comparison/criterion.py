@@ -9,7 +9,10 @@ from zoo.record import Record
 
 
 def _divergence(record: Record) -> float | None:
-    """Return the divergence from a known density; what old records of a VAE name so has no direction."""
+    """Return KL(data, model) of a record; None without it.
+
+    Old records of a VAE have another number under this name; it has no direction, and does not count.
+    """
     metric = record.metrics.get("kl")
     return None if metric is None or metric.direction == "none" else metric.value
 
@@ -23,7 +26,7 @@ def knows_density(study: Study) -> bool:
 
 
 def criterion_of(study: Study) -> Quantity | None:
-    """Return what judges the models of a study where nobody chose otherwise; None where nothing does.
+    """Return the quantity by which a study's models are compared by default; None if no run has one.
 
     It is the divergence from the density of the data where that is known, else the distance between samples
     and data that most runs have. Divergences are ranked within a kind of likelihood, see :func:`kind_of`.

@@ -1,4 +1,4 @@
-"""The marks of kinds of likelihood, which stand behind the names of lines."""
+"""The marks that say in a legend whether a likelihood is exact, a bound or an estimate."""
 
 from __future__ import annotations
 
