@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 from cases import CASES, PACKAGES, comparisons
-from common import RESULTS, write
+from common import write
 from suite import figure, regressions, rows, table
+from table import RESULTS
 
 FOLDER = RESULTS / "peers"
 DISTRIBUTIONS = {"lucidrains": "denoising-diffusion-pytorch"}

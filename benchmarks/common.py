@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import table
 import torch
-
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
 
 def wait() -> None:
@@ -50,7 +49,11 @@ def medians(
 
 
 def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
-    """Write ``results/benchmarks/<name>.json``: the rows, versions and hardware."""
+    """Write ``results/benchmarks/<name>.json`` (rows, versions, hardware) and make the tables anew.
+
+    Raises:
+        SystemExit: the rows lack a value that a table shows; the file is written nevertheless.
+    """
     record = {
         "benchmark": name,
         "command": f"python benchmarks/{name}.py",
@@ -67,9 +70,10 @@ def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
         },
         "rows": rows,
     }
-    (RESULTS / name).parent.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = table.RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
+    table.rewrite()
     return path
 
 

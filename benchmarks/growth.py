@@ -21,9 +21,10 @@ from typing import Any
 
 import cases
 import torch
-from common import RESULTS, write
+from common import write
 from memory import Held
 from suite import ZOO, Job, rounds
+from table import RESULTS
 
 import zoo
 

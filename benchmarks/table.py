@@ -5,7 +5,7 @@ models beside the fastest peer).
 
 ``x by y`` is the time of x divided by the time of y (or bytes, if stated): above 1, y takes less. Of several
 settings the least and the most are shown. Every number comes from the file that the benchmark of its name
-wrote.
+wrote, and each benchmark that writes its file makes the tables anew.
 """
 
 from __future__ import annotations
@@ -274,7 +274,13 @@ def spread(values: list[float]) -> str:
 
 TABLES = {"table.md": table, "jacobi.md": jacobi, "peers/best.md": best}
 
-if __name__ == "__main__":
+
+def rewrite() -> None:
+    """Make every table anew from the files of the benchmarks."""
     for name, made in TABLES.items():
         (RESULTS / name).write_text(made(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite()
     print(table(), end="")

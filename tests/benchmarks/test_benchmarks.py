@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
+import common
 import pytest
 import table
 
@@ -14,6 +18,17 @@ def test_the_committed_tables_are_made_from_the_committed_files():
     assert {file.stem for file in table.RESULTS.glob("*.json")} == {
         line.split(" | ")[0].removeprefix("| ") for line in made.splitlines()[2:]
     }
+
+
+def test_a_benchmark_that_writes_its_file_makes_the_tables_anew(tmp_path, monkeypatch):
+    shutil.copytree(table.RESULTS, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    before = table.table()
+    rows = json.loads((tmp_path / "tarflow_sampling.json").read_text())["rows"]
+    common.write("tarflow_sampling", [row | {"naive_over_cached": 54321.0} for row in rows])
+    made = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert made == table.table() != before
+    assert "5.43e+04" in made
 
 
 def test_values_are_those_of_the_rows_that_a_line_names():

@@ -10,7 +10,7 @@ import growth
 import pytest
 import suite
 import torch
-from common import RESULTS
+from table import RESULTS
 
 
 def row(peer, ratio, spread=0.01, **about):
