@@ -43,18 +43,18 @@ def text(page):
 
 
 def test_the_page_fetches_nothing_and_escapes_names(text):
-    settings = text.replace(gzip.decompress(room.PLOTLY.read_bytes()).decode(), "")
-    assert not re.search(r"(src|href)=[\"']?(https?:)?//", settings)
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
     assert "<img src=x" not in text
     assert HOSTILE in json.loads(unpacked(text, "data"))["studies"][0]["rows"]["model"]
 
 
 def test_the_policy_names_the_hashes_of_the_two_scripts_alone(text):
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert len(scripts) == 1
+    scripts.append(unpacked(text, "library").decode())
     hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy is not None
-    assert len(scripts) == 2
     assert set(re.findall(r"sha256-([^&']*)", policy[1])) == hashes
     assert "default-src &#39;none&#39;" in policy[1]
     assert "connect-src" not in policy[1]
@@ -62,6 +62,23 @@ def test_the_policy_names_the_hashes_of_the_two_scripts_alone(text):
 
 def test_the_same_runs_make_the_same_bytes(runs):
     assert built(runs) == built(runs)
+
+
+def test_the_library_is_packed_and_its_notices_are_read_without_unpacking_it(text):
+    about = json.loads(room.PLOTLY.with_name("vendored.json").read_text(encoding="utf-8"))
+    library = unpacked(text, "library")
+    assert hashlib.sha256(library).hexdigest() == about["sha256"]
+    packed = re.search(r'id="library">(.*?)</script>', text)
+    assert packed is not None
+    assert base64.b64decode(packed[1])[4:8] == bytes(4), "no time of packing"
+    assert library.decode()[-500:] not in text
+    comment = re.search(
+        r'<!--((?:(?!-->).)*)-->\n<script type="application/json" id="library">', text, re.DOTALL
+    )
+    assert comment is not None
+    notices = ("Licensed under the MIT license", "polybooljs", "object-assign")
+    for words in (about["package"], about["version"], about["sha256"], *notices):
+        assert words in comment[1]
 
 
 def test_the_script_has_the_constants_of_the_rules_in_python(text):

@@ -2,11 +2,12 @@
 
 The page holds the records' numbers as JSON, curves and pictures (:mod:`.payload`, :mod:`.series`,
 :mod:`.pixels`, :mod:`.evidence`), packed by gzip under base64, and the scripts of ``script/``, which draw
-tables and charts from them. Charts are Plotly's basic bundle (``vendor/``; ``make vendor`` packs it again).
+tables and charts from them. Charts are Plotly's basic bundle (``vendor/``; ``make vendor`` packs it again),
+which is in the page as packed as in ``vendor/``, and is unpacked and run after the table is painted.
 The scripts are files that are read one after the other inside one function, in the order of :data:`SCRIPTS`.
 
-A policy inside the page names the hashes of its two scripts, so that no other script runs, and forbids every
-connection. A name from a record becomes text, never markup.
+A policy inside the page names the hashes of its own script and of the unpacked bundle, so that no other
+script runs, and forbids every connection. A name from a record becomes text, never markup.
 """
 
 from __future__ import annotations
@@ -214,10 +215,10 @@ def assembled(
         live: whether the page fetches changes from the server that sent it.
         command: makes the page again; empty if nobody knows it.
     """
-    script, plotly = script_text(live), _library()
+    script, library = script_text(live), _library()
     return render(
         "page.html",
-        policy=policy([script, plotly], live),
+        policy=policy([script, library], live),
         title=heading,
         heading=heading,
         runs=facts["made"]["runs"],
@@ -231,7 +232,9 @@ def assembled(
         series=packed_json(curves),
         pixels=packed(pixels),
         script=Markup(script),
-        plotly=Markup(plotly),
+        library=base64.b64encode(PLOTLY.read_bytes()).decode(),
+        vendored=json.loads(PLOTLY.with_name("vendored.json").read_text(encoding="utf-8")),
+        notices=re.findall(r"/\*[*!].*?\*/", library, re.DOTALL),
     )
 
 
@@ -277,6 +280,7 @@ def script_text(live: bool = False) -> str:
 
 @cache
 def _library() -> str:
+    """Return the text of Plotly's bundle."""
     return gzip.decompress(PLOTLY.read_bytes()).decode("utf-8")
 
 

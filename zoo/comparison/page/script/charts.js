@@ -170,6 +170,8 @@ function renewTicks(node) {
   if (Object.keys(changes).length) Plotly.relayout(node, changes);
 }
 
+const NO_LIBRARY = 'This chart is not drawn, because the drawing library inside this file is damaged or too new for this browser; tables and texts are not affected.';
+
 // Draw a chart. `finding` says in a sentence what it shows; readers of the screen hear it.
 function plot(id, traces, layout, finding, events = {}) {
   const node = byId(id);
@@ -179,6 +181,11 @@ function plot(id, traces, layout, finding, events = {}) {
   if (!traces.length) {
     if (node.data) Plotly.purge(node);
     fill(node, el('p', {class: 'dim'}, 'Nothing to draw for this choice.'));
+    return;
+  }
+  if (!window.Plotly) {
+    node.removeAttribute('role');  // so that readers of the screen hear the sentence, too
+    fill(node, el('p', {class: 'warnbox'}, NO_LIBRARY));
     return;
   }
   if (!node.data) node.replaceChildren();
@@ -213,8 +220,9 @@ function faint(hex, alpha) {
   return `rgba(${r},${g},${b},${alpha})`;
 }
 
-// Return the buttons of a chart: back to the whole, its picture, its numbers.
+// Return the buttons of a chart: back to the whole, its picture, its numbers. There are none where nothing can be drawn.
 function chartButtons(id, name) {
+  if (!window.Plotly) return null;
   return el('span', {class: 'buttons'},
     el('button', {type: 'button', class: 'small', onclick: () => Plotly.relayout(byId(id), {'xaxis.autorange': true, 'yaxis.autorange': true})}, 'whole'),
     el('button', {type: 'button', class: 'small', onclick: () => Plotly.downloadImage(byId(id), {format: 'svg', filename: `zoo-${name}`, width: 900, height: 500})}, 'save SVG'),

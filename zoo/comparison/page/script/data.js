@@ -1,4 +1,4 @@
-// The data inside the page: gzip under base64 in <script type="application/json">, and what is read off it.
+// What is packed inside the page: gzip under base64 in <script type="application/json">, and what is read off the data.
 
 let DATA = null;          // studies, runs, strings, made, claims, ...
 let SERIES = null;        // curves of each run
@@ -17,6 +17,16 @@ async function unpack(id) {
 async function unpackJson(id) {
   const bytes = await unpack(id);
   return bytes === null ? null : JSON.parse(new TextDecoder().decode(bytes));
+}
+
+// Run the library that draws charts, whose block is the last of the page and may still be on its way. If the block is
+// damaged, or its text is not the one that the page's policy names, there is no Plotly afterwards.
+async function runLibrary() {
+  if (document.readyState === 'loading') await new Promise(done => { document.addEventListener('DOMContentLoaded', done, {once: true}); });
+  const script = document.createElement('script');
+  try { script.textContent = new TextDecoder().decode(await unpack('library')); } catch { return; }
+  document.head.append(script);
+  script.remove();
 }
 
 // The guard against collapsed models, as in zoo/comparison/guards.py: a distance is too large beyond GUARD times the

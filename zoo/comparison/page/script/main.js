@@ -105,8 +105,16 @@ function followTheme() {
   });
 }
 
+// Show the tables for browsers without scripts, where the numbers of the page cannot be unpacked.
+function showPlain() {
+  const plain = document.querySelector('main > noscript'), parsed = new DOMParser().parseFromString(plain.textContent, 'text/html');
+  parsed.querySelector('.warnbox').textContent = 'The numbers inside this file are damaged, or this browser is too old to unpack them: here are the tables and the verdicts, without choices.';
+  document.querySelectorAll('.skip, #filter, main > section').forEach(part => { part.hidden = true; });
+  plain.after(...parsed.body.children);
+}
+
 async function start() {
-  DATA = await unpackJson('data');
+  try { DATA = await unpackJson('data'); } catch { showPlain(); return; }
   if (DATA.jobs) drawJobs();
   if (!DATA.studies.length) {  // a live page before the first record
     document.querySelectorAll('#filter, main > section').forEach(part => { part.hidden = true; });
@@ -123,8 +131,8 @@ async function start() {
   followTheme();
   followBar();
   await new Promise(done => { requestAnimationFrame(() => setTimeout(done)); });  // the table is painted before the rest is unpacked
-  SERIES = await unpackJson('series');
-  PIXELS = await unpack('pixels');
+  try { SERIES = await unpackJson('series'); PIXELS = await unpack('pixels'); } catch { showPlain(); return; }
+  await runLibrary();
   for (const begin of LATER) begin();
   addView(['study'], byId('nav'), drawNavigation);  // the last: sections show or hide themselves before
   draw();
