@@ -102,6 +102,11 @@ def test_where_the_numbers_cannot_be_unpacked_the_plain_tables_stand_below_one_s
     assert tab.evaluate(f"{shown}.filter(node => node.matches('section')).length") == 0
     (sentence,) = tab.evaluate(f"{shown}.filter(node => node.matches('.warnbox')).map(n => n.textContent)")
     assert "too old to unpack" in sentence
+    tab.resize(420)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 420, "a wide table scrolls in its box"
+    assert tab.evaluate(
+        "[...document.querySelectorAll('main > .scroll')].some(n => n.scrollWidth > n.clientWidth)"
+    )
     assert tab.evaluate(
         f"{shown}.some(node => node.querySelector('table')?.textContent.includes('pixelcnn'))"
     )
