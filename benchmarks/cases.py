@@ -1,152 +1,38 @@
 """The cases of ``python -m benchmarks``: zoo's models, peers of the same size, and their bare arithmetic.
 
 Peers have networks of the same widths and activations as zoo, as few additions as they allow (no
-normalisation and no learned mixing where zoo has none) and a standard normal base. A training step is
-forward, backward and Adam, the same for all. zoo's side is its public interface: ``log_prob`` in evaluation
-mode, with its checks, and ``sample``. A peer that is not installed, or fails, is reported with its reason.
+normalisation and no learned mixing where zoo has none). The flows are here, the other models in
+``other_cases.py``. A peer that is not installed, or fails, is reported with its reason.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import floors
 import torch
-from suite import FLOOR, ZOO, Comparison, Job
+from jobs import (
+    Flow,
+    Jobs,
+    Make,
+    WithContext,
+    compiled,
+    dense,
+    normal,
+    of_freia,
+    of_nflows,
+    of_normflows,
+    of_zuko,
+    ours,
+)
+from measured import COMPILED
+from other_cases import convnet, diffusion, matching, vae
+from suite import FLOOR, ZOO, Comparison, seconds_of
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
-
-Jobs = dict[str, Job]
-Make = Callable[[], Jobs]
-
-
-class Flow:
-    """A peer's flow: its parameters, log-density and sampler, as the jobs of a batch.
-
-    Args:
-        module: module with the parameters.
-        log_prob: function from a batch to log-densities.
-        sample: function from a batch size to samples; None if it is not measured.
-    """
-
-    def __init__(
-        self, module: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], object] | None
-    ) -> None:
-        self.module, self.log_prob, self.draw = module, log_prob, sample
-
-    def jobs(self, x: Tensor) -> Jobs:
-        self.module.train()
-        self.log_prob(x)  # the first batch may initialise layers
-        step = training(self.module, lambda: -self.log_prob(x).mean())
-        jobs = {"density": Job(self._density(x)), "train": Job(step, module=self.module)}
-        if self.draw is not None:
-            jobs["sample"] = Job(self._sample(len(x)))
-        return jobs
-
-    def _density(self, x: Tensor) -> Callable[[], None]:
-        @torch.no_grad()
-        def run() -> None:
-            if self.module.training:
-                self.module.eval()
-            self.log_prob(x)
-
-        return run
-
-    def _sample(self, n: int) -> Callable[[], None]:
-        draw = self.draw
-        assert draw is not None
-
-        @torch.no_grad()
-        def run() -> None:
-            if self.module.training:
-                self.module.eval()
-            draw(n)
-
-        return run
-
-
-def training(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """Return a training step: forward, backward and Adam."""
-    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-5, foreach=True)
-
-    def run() -> None:
-        if not module.training:
-            module.train()
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
-
-    return run
-
-
-def ours(model: zoo.GenerativeModel) -> Flow:
-    return Flow(model, model.log_prob, model.sample)
-
-
-def normal(z: Tensor) -> Tensor:
-    """Return the log-density of a standard normal, as cheaply as possible."""
-    return -0.5 * (z * z).flatten(1).sum(1) - 0.5 * math.log(2 * math.pi) * z[0].numel()
-
-
-def dense(given: int, hidden: tuple[int, ...], out: int) -> nn.Sequential:
-    """Return a dense network with SiLU, as zoo's couplings have."""
-    layers: list[nn.Module] = []
-    for width in hidden:
-        layers += [nn.Linear(given, width), nn.SiLU()]
-        given = width
-    return nn.Sequential(*layers, nn.Linear(given, out))
-
-
-def of_nflows(transforms: list[Any], shape: tuple[int, ...]) -> Flow:
-    from nflows.distributions import StandardNormal
-    from nflows.flows.base import Flow as Whole
-    from nflows.transforms import CompositeTransform
-
-    flow = Whole(CompositeTransform(transforms), StandardNormal(shape))
-    return Flow(flow, flow.log_prob, flow.sample)
-
-
-def of_normflows(flows: list[Any], dim: int, forward: bool = False) -> Flow:
-    """Return a flow of normflows; ``forward`` takes densities in the direction in which it samples."""
-    import normflows
-
-    flow = normflows.NormalizingFlow(normflows.distributions.DiagGaussian(dim, trainable=False), flows)
-    if not forward:
-        return Flow(flow, flow.log_prob, lambda n: flow.sample(n))
-
-    def log_prob(x: Tensor) -> Tensor:
-        z, log_det = flow.forward_and_log_det(x)
-        return flow.q0.log_prob(z) + log_det
-
-    return Flow(flow, log_prob, lambda n: flow.inverse(torch.randn(n, dim)))
-
-
-def of_zuko(flow: Any) -> Flow:
-    return Flow(flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)))
-
-
-def of_freia(network: Any, dim: int) -> Flow:
-    def log_prob(x: Tensor) -> Tensor:
-        z, log_det = network(x)
-        return normal(z) + log_det
-
-    return Flow(network, log_prob, lambda n: network(torch.randn(n, dim), rev=True))
-
-
-class WithContext(nn.Module):
-    """A network that ignores the context of nflows."""
-
-    def __init__(self, net: nn.Module, hidden: int = 0) -> None:
-        super().__init__()
-        self.net, self.hidden_features = net, hidden
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.net(x)
 
 
 def realnvp(batch: int, dim: int = 43, layers: int = 10, width: int = 100) -> dict[str, Make]:
@@ -194,6 +80,7 @@ def realnvp(batch: int, dim: int = 43, layers: int = 10, width: int = 100) -> di
     model = zoo.build("realnvp", spec, layers=layers, hidden=hidden, normalisation="none")
     return {
         ZOO: lambda: ours(model).jobs(x),
+        COMPILED: lambda: compiled(model).jobs(x),
         "nflows": nflows,
         "normflows": normflows,
         "zuko": zuko,
@@ -245,7 +132,13 @@ def spline(batch: int, dim: int = 43, layers: int = 4, width: int = 64, bins: in
         return floors.products([*shapes, (dim, dim)], batch)
 
     model = zoo.build("nsf_coupling", zoo.DataSpec((dim,)), steps=layers, hidden=width, bins=bins)
-    return {ZOO: lambda: ours(model).jobs(x), "nflows": nflows, "normflows": normflows, FLOOR: floor}
+    return {
+        ZOO: lambda: ours(model).jobs(x),
+        COMPILED: lambda: compiled(model).jobs(x),
+        "nflows": nflows,
+        "normflows": normflows,
+        FLOOR: floor,
+    }
 
 
 def maf(batch: int, dim: int = 43, layers: int = 5, width: int = 100) -> dict[str, Make]:
@@ -282,6 +175,7 @@ def maf(batch: int, dim: int = 43, layers: int = 5, width: int = 100) -> dict[st
     model = zoo.build("maf", zoo.DataSpec((dim,)), **settings)
     return {
         ZOO: lambda: ours(model).jobs(x),
+        COMPILED: lambda: compiled(model).jobs(x),
         "nflows": nflows,
         "normflows": normflows,
         "zuko": zuko,
@@ -353,7 +247,13 @@ def glow(batch: int, levels: int = 3, steps: int = 8, width: int = 128) -> dict[
         return floors.convolutions(layers, batch)
 
     model = zoo.build("glow", zoo.DataSpec((3, 32, 32)), levels=levels, steps=steps, width=width, blocks=0)
-    return {ZOO: lambda: ours(model).jobs(x), "nflows": nflows, "normflows": normflows, FLOOR: floor}
+    return {
+        ZOO: lambda: ours(model).jobs(x),
+        COMPILED: lambda: compiled(model).jobs(x),
+        "nflows": nflows,
+        "normflows": normflows,
+        FLOOR: floor,
+    }
 
 
 def residual(batch: int, dim: int = 43, blocks: int = 4, width: int = 128) -> dict[str, Make]:
@@ -410,135 +310,20 @@ def ffjord(batch: int, dim: int = 43, width: int = 64) -> dict[str, Make]:
     return {ZOO: lambda: ours(model).jobs(x), "zuko": zuko, "torchdiffeq": torchdiffeq}
 
 
-def matching(batch: int, dim: int = 43, width: int = 128) -> dict[str, Make]:
-    """A training step of flow matching: the same dense field, independent coupling."""
-    from zoo.models.networks.vector_field import DenseField
-
-    x = torch.randn(batch, dim)
-
-    def torchcfm() -> Jobs:
-        from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
-
-        matcher, field = ConditionalFlowMatcher(sigma=0.0), DenseField(dim, (width,) * 3)
-
-        def loss() -> Tensor:
-            t, between, target = matcher.sample_location_and_conditional_flow(torch.randn_like(x), x)
-            return (field(t, between) - target).square().mean()
-
-        return {"train": Job(training(field, loss))}
-
-    model = zoo.build("flow_matching", zoo.DataSpec((dim,)), hidden=(width,) * 3)
-    shapes = floors.mlp(dim, (width,) * 3, dim)
-    return {
-        ZOO: lambda: {"train": Job(training(model, lambda: model.matching_loss(x).mean()))},
-        "torchcfm": torchcfm,
-        FLOOR: lambda: {"train": floors.products(shapes, batch)["train"]},
-    }
-
-
-def vae(batch: int, latent: int = 16, hidden: int = 512) -> dict[str, Make]:
-    """A dense VAE of binary images: one hidden layer each way (pythae's default networks).
-
-    A sample is drawn pixels on both sides; pythae gives their probabilities, from which the peer draws.
-    """
-    x = (torch.rand(batch, 1, 28, 28) > 0.5).float()
-
-    def pythae() -> Jobs:
-        from pythae.models import VAE, VAEConfig
-
-        config = VAEConfig(input_dim=(1, 28, 28), latent_dim=latent, reconstruction_loss="bce")
-        model = VAE(config)
-
-        def sample() -> None:
-            with torch.no_grad():
-                torch.bernoulli(model.decoder(torch.randn(batch, latent))["reconstruction"])
-
-        return {"train": Job(training(model, lambda: model({"data": x})["loss"])), "sample": Job(sample)}
-
-    spec = zoo.DataSpec((1, 28, 28), levels=2)
-    model = zoo.build("vae_dense", spec, latent_dim=latent, encoder=(hidden,), decoder=(hidden,))
-
-    def of_zoo() -> Jobs:
-        jobs = ours(model).jobs(x)
-        return {"train": jobs["train"], "sample": jobs["sample"]}
-
-    def floor() -> Jobs:
-        decoder = floors.mlp(latent, (hidden,), 784)
-        both = floors.products(floors.mlp(784, (hidden,), 2 * latent) + decoder, batch)
-        return {"train": both["train"], "sample": floors.products(decoder, batch)["sample"]}
-
-    return {ZOO: of_zoo, "pythae": pythae, FLOOR: floor}
-
-
-def unet(batch: int, channels: int = 32, side: int = 16) -> dict[str, Make]:
-    """U-Nets of two levels, by multiplications (the peer has more): a regression step and ten DDIM steps."""
-    from zoo.models.networks.unet import UNet, UNetSettings
-
-    x, times = torch.randn(batch, 3, side, side), torch.rand(batch)
-
-    def jobs(net: nn.Module, call: Callable[[], Tensor]) -> Jobs:
-        with FlopCounterMode(display=False) as counter:
-            call()
-        work = counter.get_total_flops() / 2
-
-        @torch.no_grad()
-        def sample() -> None:
-            for _ in range(10):
-                call()
-
-        step = training(net, lambda: (call() - x).square().mean())
-        return {"train": Job(step, 3 * work), "sample": Job(sample, 10 * work)}
-
-    def of_zoo() -> Jobs:
-        net = UNet((3, side, side), UNetSettings(channels=channels))
-        return jobs(net, lambda: net(times, x))
-
-    def lucidrains() -> Jobs:
-        from denoising_diffusion_pytorch.denoising_diffusion_pytorch import Unet
-
-        net = Unet(dim=channels, dim_mults=(1, 2), channels=3)
-        return jobs(net, lambda: net(x, times))
-
-    product = floors.square_product()
-    return {ZOO: of_zoo, "lucidrains": lucidrains, FLOOR: lambda: {"train": product, "sample": product}}
-
-
-def convnet(batch: int, width: int = 48, side: int = 8) -> dict[str, Make]:
-    """The convolutional conditioner of the quickstart, by multiplications of a large matrix product."""
-    from zoo.models.networks.convnet import ConvNet
-
-    x = torch.randn(batch, 2, side, side)
-    net = ConvNet(2, 4, width, 1)
-    layers = [(width, 2, 3, side), (width, width, 3, side), (width, width, 1, side), (4, width, 3, side)]
-    work = floors.multiplications(layers, batch)
-
-    @torch.no_grad()
-    def density() -> None:
-        net(x)
-
-    def step() -> None:
-        net.zero_grad()
-        net(x).square().mean().backward()
-
-    product = floors.square_product()
-    return {
-        ZOO: lambda: {"density": Job(density, work), "train": Job(step, 3 * work)},
-        FLOOR: lambda: {"density": product, "train": product},
-    }
-
-
+# A case and its batch sizes. At 1024 a peer's training step of FFJORD takes about ten seconds, and a step of
+# Glow or of a U-Net on a whole core takes some too.
 CASES: dict[str, tuple[Callable[[int], dict[str, Make]], tuple[int, ...]]] = {
     "realnvp": (realnvp, (1, 64, 1024)),
-    "nsf": (spline, (64, 1024)),
+    "nsf": (spline, (1, 64, 1024)),
     "maf": (maf, (1, 64, 1024)),
-    "maf_wide": (maf_wide, (64, 1024)),
+    "maf_wide": (maf_wide, (1, 64, 1024)),
     "glow": (glow, (1, 32)),
-    "residual": (residual, (64, 1024)),
-    "ffjord": (ffjord, (256,)),
-    "matching": (matching, (64, 1024)),
-    "vae": (vae, (128,)),
-    "unet": (unet, (16,)),
-    "convnet": (convnet, (128,)),
+    "residual": (residual, (1, 64, 1024)),
+    "ffjord": (ffjord, (1, 64, 256)),
+    "matching": (matching, (1, 64, 1024)),
+    "vae": (vae, (1, 64, 1024)),
+    "diffusion": (diffusion, (1, 16)),
+    "convnet": (convnet, (1, 128)),
 }
 PACKAGES = {
     "nflows": "nflows",
@@ -550,15 +335,20 @@ PACKAGES = {
     "pythae": "pythae",
     "lucidrains": "denoising_diffusion_pytorch",
 }
+COMPILED_FROM = 2  # the least batch of which zoo's compiled steps are measured
 
 
-def comparisons(name: str, batch: int, peers: list[str] | None = None) -> list[Comparison]:
+def comparisons(
+    name: str, batch: int, peers: list[str] | None = None, compiling: bool = False
+) -> list[Comparison]:
     """Return the comparisons of a case for one batch size, by task.
 
     Args:
         name: a key of :data:`CASES`.
         batch: batch size.
         peers: peers to measure; None for all.
+        compiling: also measure zoo's density and training step as ``training.compile=true`` compiles them, of
+            batches of :data:`COMPILED_FROM` or more.
     """
     torch.manual_seed(0)
     found: dict[str, Jobs] = {}
@@ -566,14 +356,13 @@ def comparisons(name: str, batch: int, peers: list[str] | None = None) -> list[C
     for who, make in CASES[name][0](batch).items():
         if who in (ZOO, FLOOR):
             found[who] = make()
-        elif peers is None or who in peers:
+        elif (compiling and batch >= COMPILED_FROM) if who == COMPILED else (peers is None or who in peers):
             try:
-                importlib.import_module(PACKAGES[who])
-                found[who] = make()
-                for job in found[who].values():
-                    job.run()
+                if who != COMPILED:
+                    importlib.import_module(PACKAGES[who])
+                made = make()
+                found[who] = {task: job._replace(first=seconds_of(job.run)) for task, job in made.items()}
             except Exception as error:  # whatever a peer raises, the others are measured
-                found.pop(who, None)
                 missing[who] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return [
         Comparison(

@@ -73,7 +73,7 @@ def multiplications(layers: list[Convolution], batch: int) -> int:
     return sum(batch * o * i * k * k * s * s for o, i, k, s in layers)
 
 
-def square_product(size: int = 1024) -> Job:
-    """Return a product of two square matrices, in units of one multiplication: the processor's best."""
+def square_product(work: float, size: int = 1024) -> Job:
+    """Return ``work`` multiplications at the rate of a large matrix product, the processor's best."""
     a, b = torch.randn(size, size), torch.randn(size, size)
-    return Job(lambda: a @ b, float(size) ** 3)
+    return Job(lambda: a @ b, size**3 / work, multiplications=work)

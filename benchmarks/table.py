@@ -1,7 +1,8 @@
 """Write results/benchmarks/table.md from the JSON files beside it: comparisons, hardware and date.
 
-Two tables for the docs are written too: jacobi.md (sequential and Jacobi sampling) and peers/best.md (whole
-models beside the fastest peer).
+Four more tables are written too: jacobi.md (sequential and Jacobi sampling) and, of the whole models that
+``python -m benchmarks`` measured, peers/table.md (all peers), peers/best.md (the fastest one) and
+peers/aims.md (what was to be reached).
 
 ``x by y`` is the time of x divided by the time of y (or bytes, if stated): above 1, y takes less. Of several
 settings the least and the most are shown. Every number comes from the file that the benchmark of its name
@@ -12,9 +13,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import measured
+import report
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
@@ -85,11 +90,6 @@ LINES = {
         )
         for dim in (43, 784)
         for peer in PEERS
-    ],
-    "job_overhead": [
-        Line("zoo train less its evaluation by a bare script, 100 updates", "ratio", {"updates": 100}),
-        Line("the same, 1,000 updates", "ratio", {"updates": 1000}),
-        Line("seconds that it adds", "added_seconds"),
     ],
     "loop_overhead": [
         Line("an update of zoo train by one of a bare loop", "ratio"),
@@ -235,29 +235,14 @@ def jacobi() -> str:
     return "\n".join(text) + "\n"
 
 
-def best() -> str:
-    """Return the Markdown table of the fastest peer's time by zoo's, a line for each case.
-
-    A cell has the least and the most over the batches and the peers that are the fastest; it is bold where
-    the interval of a batch is below 1: there a peer is faster.
-    """
-    groups: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
-    for row in json.loads((RESULTS / "peers" / "cases.json").read_text())["rows"]:
-        if row["peer"] not in ("zoo", "floor"):
-            batches = groups.setdefault(row["case"], {}).setdefault(row["task"], {})
-            fastest = batches.setdefault(row["batch"], row)
-            batches[row["batch"]] = min(fastest, row, key=lambda row: row["ratio"])
-    text = ["| case | density | training step | sampling |", "|---|---|---|---|"]
-    for case, tasks in groups.items():
-        cells = []
-        for task in TASKS:
-            rows = list(tasks.get(task, {}).values())
-            peers = " or ".join(dict.fromkeys(row["peer"] for row in rows))
-            value = spread([row["ratio"] for row in rows]) if rows else "–"
-            slower = any(row["interval"][1] < 1 for row in rows)
-            cells.append(f"{f'**{value}**' if slower else value} {peers}".rstrip())
-        text.append(f"| {case} | {' | '.join(cells)} |")
-    return "\n".join(text) + "\n"
+def of_peers(name: str) -> str:
+    """Return a Markdown table of the comparisons with peers: table, best or aims."""
+    rows, missing = measured.load(RESULTS / "peers" / "cases.json")
+    return {
+        "table": lambda: report.table(rows, missing),
+        "best": lambda: report.best(rows),
+        "aims": lambda: report.aims(rows),
+    }[name]()
 
 
 def spread(values: list[float]) -> str:
@@ -272,7 +257,11 @@ def spread(values: list[float]) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
-TABLES = {"table.md": table, "jacobi.md": jacobi, "peers/best.md": best}
+TABLES: dict[str, Callable[[], str]] = {
+    "table.md": table,
+    "jacobi.md": jacobi,
+    **{f"peers/{name}.md": partial(of_peers, name) for name in ("table", "best", "aims")},
+}
 
 
 def rewrite() -> None:
