@@ -73,6 +73,12 @@ LINES = {
         for task, what in TASKS.items()
         for peer in PEERS
     ],
+    "ddp": [
+        Line("buckets of gradients of an update by two processes", "buckets"),
+        Line("such an update, all gradients in one bucket by zoo's buckets", "one_over_zoo"),
+        Line("share of the averaging that the backward pass hides", "hidden_share"),
+        Line("relative error of averaged gradients", "gradient_error"),
+    ],
     "gpu_compile": [
         Line("density and gradient of flows, plain by compiled, float32", "speedup_float32"),
         Line("the same, bfloat16", "speedup_bfloat16"),
@@ -124,6 +130,13 @@ LINES = {
         Line("the same of the kept graph itself, against float64", "plain_float32_against_float64_worst"),
     ],
     "pixelcnn_sampling": [Line("sampling, a whole pass for each pixel by a walk that recalls", "factor")],
+    "quickstart": [
+        *(
+            Line(f"seconds of make quickstart in a fresh clone: {what}", "seconds", {"what": what})
+            for what in ("set-up", "first row", "first picture", "total")
+        ),
+        Line("worst relative error of the time left that it announces", "worst_error", {"what": "time left"}),
+    ],
     "residual_exact": [
         Line(
             f"exact log-determinant of a residual block, {TASKS[job]}, differentiated by carried along",

@@ -171,21 +171,23 @@ def test_two_processes_train_and_evaluate_image_models_like_one(pairs_on_images,
 
 
 def check_equal(pairs, name):
-    checkpoints = [
-        torch.load(root / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for root in pairs
-    ]
+    check_equal_runs([root / name for root in pairs])
+
+
+def check_equal_runs(runs):
+    checkpoints = [torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in runs]
     assert checkpoints[0].keys() == checkpoints[1].keys()
     for key, value in checkpoints[0].items():
         torch.testing.assert_close(
             checkpoints[1][key], value, atol=1e-5, rtol=1e-5, msg=lambda m, k=key: f"{k}: {m}"
         )
-    records = [json.loads((root / name / "record.json").read_text()) for root in pairs]
+    records = [json.loads((run / "record.json").read_text()) for run in runs]
     assert {r["status"] for r in records} == {"finished"}
     for metric, value in records[0]["metrics"].items():
         if value["value"] is not None:
             assert records[1]["metrics"][metric]["value"] == pytest.approx(value["value"], rel=1e-3, abs=1e-4)
     assert records[0]["cost"]["images_seen"] == records[1]["cost"]["images_seen"]
-    curves = [list(csv.DictReader((root / name / "curves.csv").read_text().splitlines())) for root in pairs]
+    curves = [list(csv.DictReader((run / "curves.csv").read_text().splitlines())) for run in runs]
     assert len(curves[0]) == len(curves[1])
     for one, two in zip(*curves, strict=True):
         for column in (c for c in one if c.startswith(("val/", "train/")) and one[c]):
@@ -582,6 +584,46 @@ def test_gradients_are_averaged_once_an_update_and_none_may_be_missing(tmp_path)
     assert all("a gradient of every weight, and idle has none" in error for error in idle)
     assert looked_for == [None, None]
     assert counted == [None, None]
+
+
+IN_BUCKETS = ["model=maf", "model.batch_norm=false", "model.layers=2", *MOONS, *PLAIN, *SMALL]
+
+
+class InSmallBuckets(Averaging):
+    """zoo's strategy with buckets of a thousand bytes; it notes gradients and averages in their order."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings, bucket_cap_mb=0.001)
+        self.events = []
+
+    def configure_ddp(self):
+        super().configure_ddp()
+
+        def note(state, bucket):
+            self.events.append("average")
+            return allreduce_hook(None, bucket)
+
+        self.model.register_comm_hook(None, note)
+        for parameter in self.model.parameters():
+            parameter.register_hook(lambda gradient: self.events.append("gradient"))
+
+    def teardown(self):
+        last = self.events[-len(self.events) // 6 :]  # the last of six updates
+        assert last.count("average") >= 4, last
+        assert "gradient" in last[last.index("average") :], "averaged after the backward pass alone"
+        super().teardown()
+
+
+def in_small_buckets(rank):
+    training_distributed.Averaging = InSmallBuckets
+    return [*IN_BUCKETS, *TWO]
+
+
+def test_buckets_of_gradients_are_averaged_before_the_backward_pass_ends(tmp_path):
+    run(compose_run([*IN_BUCKETS, "trainer=cpu"]), tmp_path / "one")
+    (errors,) = in_ranks([(in_small_buckets, tmp_path / "two")])
+    assert errors == [None, None]
+    check_equal_runs([tmp_path / "one", tmp_path / "two"])
 
 
 class OfAnotherLibrary(pl.LightningModule):
