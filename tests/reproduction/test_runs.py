@@ -14,11 +14,10 @@ from tables import run as invented
 from tables import table as small
 
 import zoo.reproduction.reproduce as door
-from zoo.comparison.collect import collect
 from zoo.config.identities import Identities
 from zoo.errors import ZooError
 from zoo.record import Cost, Metric, Provenance, Record
-from zoo.reproduction import report
+from zoo.reproduction import load, report
 from zoo.reproduction.check import Mismatch, Splits, check_data, stored
 from zoo.reproduction.overview import command, overview, print_overview
 from zoo.reproduction.published import published_values
@@ -41,16 +40,15 @@ def identities():
     return Identities()
 
 
-def record(table, identities, seed=0, extra=(), value=3.0, updates=50, status="finished"):
-    """Write a record of the recipe with more overrides; return it."""
-    identity = identities.of([*overrides(table.recipes["flow"], seed), *extra])
+def record(table, identities, seed=0, extra=(), value=3.0, updates=50, status="finished", recipe="flow"):
+    """Write a record of a recipe with more overrides; return it."""
+    stated = overrides(table.recipes[recipe], seed)
+    identity = identities.of([*stated, *extra])
     return Record(
         identity.run_id, identity.model, "flow", identity.data, seed, status,
         metrics={"nll": Metric(value, "nats", kind="exact", standard_error=0.01, n=1000)},
         cost=Cost(train_seconds=10.0, updates=updates),
-        provenance=Provenance(
-            config=identity.config, overrides=[*overrides(table.recipes["flow"], seed), "sweep=small"],
-        ),
+        provenance=Provenance(config=identity.config, overrides=[*stated, "sweep=small"]),
     )  # fmt: skip
 
 
@@ -74,6 +72,21 @@ def test_a_record_belongs_to_a_recipe_by_its_settings_on_any_device(table, ident
         f"{record(table, identities, 0, ['training.updates=60']).run_id} is left out: it was made with "
         "training.updates=60, the recipe now has 50; the same command makes it again"
     ]
+
+
+def test_data_that_are_drawn_by_run_have_the_runs_seed(identities):
+    drawn = small(ERROR, recipes={"flow": RECIPE | {"seeded": ["data.data_seed"]}})
+    own, shared = record(drawn, identities, 1), record(small(ERROR, recipes={"flow": RECIPE}), identities, 1)
+    assert own.provenance.config["data"]["data_seed"] == 1
+    assert sorted(found(drawn, [own]).full) == [1]
+    assert not found(drawn, [shared]).full
+
+
+def test_each_run_of_tongs_table_has_data_of_its_own(tmp_path):
+    tong = load("tong_table2")
+    file = write_sweep(tong, [(key, seed) for key in tong.recipes for seed in (42, 43)], None, tmp_path)
+    jobs = yaml.safe_load(file.read_text())["list"]
+    assert [job["data.data_seed"] for job in jobs] == [42, 43] * len(tong.recipes)
 
 
 def test_a_setting_that_zoo_gained_later_does_not_disown_a_run(table, identities):
@@ -294,9 +307,10 @@ def test_an_infinite_difference_is_written_as_none_and_drawn_at_the_edge(identit
     assert json.loads((tmp_path / "out/table.json").read_text())["cells"][0]["z"] is None
 
 
-def test_a_run_of_a_recipe_brings_the_papers_values_to_the_page():
-    runs, _ = collect([Path("results/papers/tong_table2/records")])
-    values = published_values(runs)[next(run.record.run_id for run in runs if "normal" in run.record.data)]
+def test_a_run_of_a_recipe_brings_the_papers_values_to_the_page(identities):
+    run = invented(3.0)
+    run.record = record(load("tong_table2"), identities, 42, recipe="cfm_normal_8gaussians")
+    values = published_values([run])[run.record.run_id]
     (energy,) = (value for value in values if value.metric == "normalised_path_energy")
     assert energy.cell.startswith("I-CFM, N->8gaussians")
     assert energy.text.startswith("0.222±0.032")

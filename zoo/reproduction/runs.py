@@ -77,10 +77,13 @@ def overrides(recipe: Recipe, seed: int, budget: float | None = None) -> list[st
         seed: of the run.
         budget: seconds of training after which it ends; None: the recipe's whole budget.
     """
-    settings = {key: to_text(value) for key, value in recipe.overrides.items()} | {"seed": str(seed)}
-    if budget is not None:
-        settings[BUDGET] = f"{budget:g}"
-    return [f"{key}={value}" for key, value in settings.items()]
+    return [f"{key}={to_text(value)}" for key, value in settings(recipe, seed, budget).items()]
+
+
+def settings(recipe: Recipe, seed: int, budget: float | None = None) -> dict[str, Any]:
+    """Return the settings of one run of a recipe by name, see :func:`overrides`."""
+    own = recipe.overrides | dict.fromkeys(recipe.seeded, seed) | {"seed": seed}
+    return own if budget is None else own | {BUDGET: float(budget)}
 
 
 def absent(recipe: Recipe) -> str:
@@ -112,14 +115,15 @@ class Finder:
         runs = [run for run in runs if chosen_alike(run, recipe)]
         if of_recipe.missing or not runs:
             return of_recipe
-        expected = self.identities.of(overrides(recipe, recipe.seeds[0])).config
+        seeds = {run.record.seed for run in runs}
+        of_seed = {seed: self.identities.of(overrides(recipe, seed)).config for seed in seeds}
         for run in runs:
-            config = run.record.provenance.config
+            config, expected = run.record.provenance.config, of_seed[run.record.seed]
             if config.get("choices") != expected.get("choices"):
                 continue
             changes = list(differences(config, expected))
             short = [path for path, _, _ in changes if path == BUDGET]
-            others = [change for change in changes if change[0] not in (BUDGET, "seed")]
+            others = [change for change in changes if change[0] != BUDGET]
             if others:
                 if named(run, table, recipe):
                     of_recipe.stale.append(stale_sentence(run, others))
@@ -212,10 +216,7 @@ def write_sweep(table: Table, jobs: Sequence[tuple[str, int]], budget: float | N
 
     The file is named like the table, so that the records name it too.
     """
-    points = []
-    for key, seed in jobs:
-        settings = dict(table.recipes[key].overrides) | {"seed": seed}
-        points.append(settings if budget is None else settings | {BUDGET: float(budget)})
+    points = [settings(table.recipes[key], seed, budget) for key, seed in jobs]
     content = {"description": f"Runs of {table.paper}.", "list": points}
     return write_atomic(
         folder / f"{table.name}.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)

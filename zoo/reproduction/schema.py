@@ -109,6 +109,8 @@ class Recipe(Part):
     Attributes:
         overrides: the overrides of ``zoo train``, first of all ``experiment``.
         seeds: one run each.
+        seeded: settings that have the seed of the run as well, such as ``data.data_seed`` where the paper
+            draws its data anew in each run.
         deviations: known differences from the paper's recipe; empty: the full recipe.
         accelerator: whether it needs one within reason; such runs start only when they are named, or with
             ``trainer=gpu``.
@@ -120,6 +122,7 @@ class Recipe(Part):
 
     overrides: dict[str, Any]
     seeds: Annotated[list[int], Len(1)] = [0]
+    seeded: list[str] = []
     deviations: list[Deviation] = []
     accelerator: bool = False
     use: Annotated[float, Gt(0)] = 0.1
