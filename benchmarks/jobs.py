@@ -98,6 +98,7 @@ class Compiled(Flow):
     """
 
     def jobs(self, x: Tensor) -> Jobs:
+        torch.compiler.reset()  # else another batch size is compiled for sizes that vary, or not at all
         self.module.train()
         self.log_prob(x)
         loss = CompiledLoss(lambda x, _: -self.log_prob(x).mean(), self.module)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aims import AIMS, PEER, UNITS
 from aims import COMPILED as BY_COMPILING
-from measured import COMPILED, ENOUGH, FLOOR, TASKS, ZOO, Ratio, Row, grouped, machine, machines, speed
+from measured import COMPILED, ENOUGH, FLOOR, TASKS, ZOO, Row, grouped, machine, machines, speed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,10 +54,24 @@ def _range(values: list[str], number: bool = False) -> str:
     return " to ".join(dict.fromkeys((ordered[0], ordered[-1])))
 
 
-def interval_text(row: Row) -> str:
-    """Return a row's ratio with its interval; a star marks the least and the most of too few rounds."""
+def interval_text(row: Row, share: bool = False) -> str:
+    """Return a row's ratio with its interval; a star marks the least and the most of too few rounds.
+
+    Args:
+        row: the row.
+        share: give the values in per cent.
+    """
     value, low, high = speed(row)
-    return f"{value:.2f} ({low:.2f}–{high:.2f}){'' if row['rounds'] >= ENOUGH else '*'}"
+    star = "" if row["rounds"] >= ENOUGH else "*"
+    if share:
+        return f"{100 * value:.3g} % ({100 * low:.3g}–{100 * high:.3g}){star}"
+    return f"{value:.2f} ({low:.2f}–{high:.2f}){star}"
+
+
+def footnote(rows: list[Row]) -> list[str]:
+    """Return the lines that explain the star, if a row has one."""
+    few = any(row["rounds"] < ENOUGH for row in rows)
+    return ["", f"\\* least and most of fewer than {ENOUGH} rounds."] * few
 
 
 def best_peer(group: list[Row]) -> Row | None:
@@ -110,8 +124,8 @@ def table(rows: list[Row], missing: list[Row]) -> str:
     text: list[str] = []
     for found in machines(rows).values():
         text += [conditions(found), "", *lines(found), ""]
-    if any(row["rounds"] < ENOUGH for row in rows):
-        text += [f"\\* least and most of fewer than {ENOUGH} rounds.", ""]
+    if few := footnote(rows):
+        text += [*few[1:], ""]
     batches: dict[tuple[str, str, str, str], list[int]] = {}
     for row in missing:
         where = (str(machine(row)), row["case"], row["peer"], row["reason"])
@@ -162,6 +176,7 @@ def aims(rows: list[Row]) -> str:
     shown = newest(rows)
     groups = grouped(shown)
     text = ["| case | task | batch | measured as | aim | reached | |", "|---|---|---:|---|---:|---:|---|"]
+    used: list[Row] = []
     for aim in AIMS:
         sizes = aim.batches or sorted({b for case, task, b in groups if (case, task) == (aim.case, aim.task)})
         for batch in sizes or ("any",):
@@ -175,23 +190,19 @@ def aims(rows: list[Row]) -> str:
             if row is None:
                 reached, verdict = "–", "not measured"
             else:
-                reached = _interval(speed(row), aim.unit)
+                reached = interval_text(row, aim.unit == "share")
+                used.append(row)
                 verdict = "reached" if speed(row).value >= aim.least else "**missed**"
                 unit += f" ({row['peer']})" if aim.unit == PEER else ""
             text.append(
                 f"| {aim.case} | {NAMES[aim.task]} | {batch} | {unit} | {aimed} | {reached} | {verdict} |"
             )
-    return "\n".join([*([conditions(shown), ""] if shown else []), *text]) + "\n"
+    head = [conditions(shown), ""] if shown else []
+    return "\n".join([*head, *text, *footnote(used)]) + "\n"
 
 
 def _value(value: float, unit: str) -> str:
     return f"{100 * value:.0f} %" if unit == "share" else f"{value:g}"
-
-
-def _interval(ratio: Ratio, unit: str) -> str:
-    if unit == "share":
-        return f"{100 * ratio.value:.0f} % ({100 * ratio.low:.0f}–{100 * ratio.high:.0f})"
-    return f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
 
 
 def figure(rows: list[Row]) -> Figure:
@@ -263,6 +274,7 @@ def _panel(axes: Axes, case: str, rows: list[Row], styles: dict[str, tuple[str, 
             axes.plot(row["ratio"], height, mark, color=colour, markersize=5, fillstyle=_fill(row["peer"]))
     axes.axvline(1, color="0.3", linewidth=1)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(axis="x", which="both", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_yticks(

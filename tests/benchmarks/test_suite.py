@@ -331,7 +331,9 @@ def test_compiled_steps_take_the_compiler_of_training_and_only_where_it_is_asked
         compiled.append(loss)
         return loss
 
+    resets = []
     monkeypatch.setattr("zoo.training.compile.torch.compile", fake)
+    monkeypatch.setattr("torch.compiler.reset", lambda: resets.append(len(compiled)))
     assert "zoo, compiled" not in cases.comparisons("realnvp", 4, [])[0].jobs
     assert not compiled
     tasks = {made.task: set(made.jobs) for made in cases.comparisons("realnvp", 4, [], compiling=True)}
@@ -340,7 +342,7 @@ def test_compiled_steps_take_the_compiler_of_training_and_only_where_it_is_asked
         "train": {"zoo", "floor", "zoo, compiled"},
         "sample": {"zoo", "floor"},
     }
-    assert len(compiled) == 2
+    assert (len(compiled), resets) == (2, [0])
     monkeypatch.setattr("zoo.training.compile.torch.compile", lambda loss: lambda x, y: 2 * loss(x, y))
     assert (
         "gradients wrong" in cases.comparisons("realnvp", 4, [], compiling=True)[0].missing["zoo, compiled"]
