@@ -9,6 +9,8 @@ import torch
 from shapes import data, every_spec
 
 from zoo.data.spec import DataSpec
+from zoo.models.core import rng
+from zoo.models.families.binary import sample_bits
 from zoo.models.families.decoder_likelihood import discretised_logistic_log_prob
 from zoo.models.vae import VAE
 
@@ -71,3 +73,13 @@ def test_sampled_pixels_follow_the_decoder_likelihood() -> None:
     model.sample_pixels = False
     rounded = model.spec.quantise(mean.detach())
     assert (model.sample(3, temperature=0.0, seed=1) == rounded).all()
+
+
+def test_the_more_likely_bits_count_as_a_draw_of_noise():
+    logits = torch.tensor([[-1.0, 0.0, 2.0]])
+    with rng.keyed(rng.keys(0, count=1)):
+        assert sample_bits(logits, temperature=0).tolist() == [[0, 1, 1]]
+        after = rng.uniform(logits)
+        rng.seek(0)
+        sample_bits(logits)
+        assert rng.uniform(logits).equal(after)

@@ -27,6 +27,11 @@ def sample_bits(logits: Tensor, temperature: float = 1.0) -> Tensor:
         logits: ``(B, ...)``; the noise of each row is its own, see :mod:`zoo.models.core.rng`.
         temperature: at least 0.
     """
+    if temperature == 0:
+        rng.seek(
+            rng.tell() + 1
+        )  # noise would have no effect; it counts as drawn, so that later noise is the same
+        return threshold(logits, logits, 0)
     return threshold(logits, rng.uniform(logits), temperature)
 
 
