@@ -144,7 +144,9 @@ def spline(batch: int, dim: int = 43, layers: int = 4, width: int = 64, bins: in
 def maf(batch: int, dim: int = 43, layers: int = 5, width: int = 100) -> dict[str, Make]:
     """MAF: masked affine layers of two hidden layers, no batch normalisation.
 
-    normflows' layer is an IAF; it takes densities in its fast direction, and samples in the slow one.
+    normflows' layer is an IAF; it takes densities in its fast direction, and samples in the slow one. Its
+    network lacks the activation after the first layer, which is added, and its order of the dimensions is
+    permuted from layer to layer as in the others.
     """
     x, hidden = torch.randn(batch, dim), (width, width)
 
@@ -158,13 +160,15 @@ def maf(batch: int, dim: int = 43, layers: int = 5, width: int = 100) -> dict[st
         return of_nflows(parts, (dim,)).jobs(x)
 
     def normflows() -> Jobs:
-        from normflows.flows import MaskedAffineAutoregressive
+        from normflows.flows import MaskedAffineAutoregressive, Permute
 
-        made = [
-            MaskedAffineAutoregressive(dim, width, num_blocks=1, use_residual_blocks=False)
-            for _ in range(layers)
-        ]
-        return of_normflows(made, dim, forward=True).jobs(x)
+        parts: list[Any] = []
+        for _ in range(layers):
+            layer = MaskedAffineAutoregressive(dim, width, num_blocks=1, use_residual_blocks=False)
+            net = layer.autoregressive_net
+            net.initial_layer = nn.Sequential(net.initial_layer, nn.ReLU(inplace=True))
+            parts += [layer, Permute(dim)]
+        return of_normflows(parts[:-1], dim, forward=True).jobs(x)
 
     def zuko() -> Jobs:
         from zuko.flows import MAF

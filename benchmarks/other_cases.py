@@ -98,7 +98,9 @@ def vae(batch: int, latent: int = 16, hidden: int = 512) -> dict[str, Make]:
         return {"train": Job(training(model, lambda: model({"data": x})["loss"])), "sample": Job(sample)}
 
     spec = zoo.DataSpec((1, 28, 28), levels=2)
-    model = zoo.build("vae_dense", spec, latent_dim=latent, encoder=(hidden,), decoder=(hidden,))
+    model = zoo.build(
+        "vae_dense", spec, latent_dim=latent, encoder=(hidden,), decoder=(hidden,), sample_pixels=True
+    )
 
     def of_zoo() -> Jobs:
         jobs = ours(model).jobs(x)
