@@ -28,9 +28,8 @@ def sample_bits(logits: Tensor, temperature: float = 1.0) -> Tensor:
         temperature: at least 0.
     """
     if temperature == 0:
-        rng.seek(
-            rng.tell() + 1
-        )  # noise would have no effect; it counts as drawn, so that later noise is the same
+        # noise would have no effect; it counts as drawn, so that later noise is the same
+        rng.seek(rng.tell() + 1)
         return threshold(logits, logits, 0)
     return threshold(logits, rng.uniform(logits), temperature)
 
