@@ -2,7 +2,7 @@
 
 Four more tables are written too: jacobi.md (sequential and Jacobi sampling) and, of the whole models that
 ``python -m benchmarks`` measured, peers/table.md (all peers), peers/best.md (the fastest one) and
-peers/aims.md (what was to be reached).
+peers/aims.md (what was to be reached). Those of docs/speed.md are made by speed_tables.py.
 
 ``x by y`` is the time of x divided by the time of y (or bytes, if stated): above 1, y takes less. Of several
 settings the least and the most are shown. Every number comes from the file that the benchmark of its name
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import measured
 import report
+import speed_tables
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
@@ -101,6 +102,7 @@ LINES = {
         Line("an update of zoo train by one of a bare loop", "ratio"),
         Line("the same, the bare loop with zoo's noise", "ratio_to_keyed"),
     ],
+    "ideas": [Line("the same work without an idea of docs/speed.md by with it", "off_over_on")],
     "jacobi_sampling": [
         Line(
             f"sampling a trained MAF of {dim} dimensions, steps by passes of Jacobi iteration",
@@ -274,12 +276,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "table.md": table,
     "jacobi.md": jacobi,
     **{f"peers/{name}.md": partial(of_peers, name) for name in ("table", "best", "aims")},
+    **speed_tables.TABLES,
 }
 
 
 def rewrite() -> None:
     """Make every table anew from the files of the benchmarks."""
     for name, made in TABLES.items():
+        (RESULTS / name).parent.mkdir(exist_ok=True)
         (RESULTS / name).write_text(made(), encoding="utf-8")
 
 

@@ -17,10 +17,11 @@ from zoo.evaluation.energy import energy_distance
 from zoo.evaluation.protocol import distance_to
 from zoo.factory import load
 from zoo.models.core import rng
+from zoo.models.core.functional import for_convolutions, for_products
 from zoo.record import read, read_rows
 from zoo.running.data import prepare_data
 from zoo.running.run import run
-from zoo.training.callbacks import CountFlops, Curves, SampleDistance, TrainingStatistics
+from zoo.training.callbacks import CountFlops, Curves, FastPaths, SampleDistance, TrainingStatistics
 from zoo.training.likelihood import MaximumLikelihood
 
 PLANE = zoo.DataSpec((2,))
@@ -58,6 +59,9 @@ def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
     stability = {model: read(tmp_path / model).stability for model in curves}
     assert stability["gan"].oscillation_of == "val/energy_distance"
     assert stability["maf"].oscillation_of == "val/loss", "the criterion, where there is one"
+    fast = {model: read(tmp_path / model).cost.fast_paths for model in curves}
+    assert "fused optimiser" in fast["maf"]
+    assert "fused optimiser" not in fast["gan"], "adversarial training has the loop, whose rounding it keeps"
     assert set(stability["maf"].oscillations) == {"val/loss", "val/energy_distance"}
     assert 0 < stability["gan"].oscillation == stability["gan"].oscillations["val/energy_distance"] < 1
     model = load(tmp_path / "gan/checkpoints/last.ckpt")
@@ -134,3 +138,31 @@ def test_without_training_no_operations_are_counted():
     counter = CountFlops(toy())
     assert counter.flops_per_example is None
     assert counter.reason == "Training had ended before."
+
+
+class Formats(Line):
+    """A density with a convolution and a linear layer, whose inputs may be in a processor's own formats."""
+
+    def __init__(self, own):
+        super().__init__(PLANE)
+        self.own = own
+        self.conv, self.linear = torch.nn.Conv2d(2, 2, 1), torch.nn.Linear(2, 2)
+
+    def density(self, x):
+        image, vector = x.view(-1, 2, 1, 1).expand(-1, -1, 2, 2).contiguous(), x + 0
+        if self.own:
+            image, vector = for_convolutions(image), for_products(vector)
+        return super().density(x) + self.conv(image).sum((1, 2, 3)) + self.linear(vector).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("own", "optimizer", "names"),
+    [(True, "adam", ["channels last", "features first", "fused optimiser"]), (False, "sgd", [])],
+)
+def test_fast_paths_are_named_as_the_first_update_took_them(own, optimizer, names):
+    module = MaximumLikelihood(Formats(own), updates=3, batch_size=4, optimizer=optimizer)
+    fast = FastPaths()
+    assert fast.names is None
+    trainer(fast).fit(module, batches(torch.randn(20, 2), 4, 3))
+    assert fast.names == names
+    assert fast.hooks == [], "no layer is watched any more"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import math
 
+import lightning.pytorch as pl
 import pytest
 import torch
-from fitting import Line, fit, trainer
+from fitting import Line, batches, fit, trainer
 
 import zoo
 from zoo.models.core import rng
@@ -238,3 +239,23 @@ def test_a_dry_run_changes_no_weights_and_counts_nothing():
     assert torch.equal(module.model.calls, calls), "buffers too"
     assert module.stability.state_dict() == stability
     assert module.model.mean.grad is None
+
+
+def test_lightning_is_left_out_of_a_backward_pass_that_nothing_else_listens_to(monkeypatch):
+    def weights(*callbacks):
+        module = MaximumLikelihood(Line(PLANE), updates=4, batch_size=8, warmup=0)
+        trainer(*callbacks).fit(module, batches(torch.ones(20, 2), 8, 4))
+        return module.model.mean.detach()
+
+    heard = []
+
+    class Listener(pl.Callback):
+        def on_after_backward(self, trainer, pl_module):
+            heard.append(pl_module.updates)
+
+    through = weights(Listener())
+    assert heard == [0, 1, 2, 3]
+    monkeypatch.setattr(
+        "lightning.pytorch.strategies.SingleDeviceStrategy.backward", lambda *_: pytest.fail("called")
+    )
+    assert torch.equal(weights(), through)

@@ -138,6 +138,10 @@ class Cost(Part):
         peak_memory_bytes: of the accelerator where there is one, else of the process.
         batch_size: examples of a batch, over all devices.
         compiled: whether torch compiled the loss.
+        fast_paths: what made training faster and depends on the machine or the settings: ``fused optimiser``,
+            and the memory formats of the first update's layers, ``channels last`` and ``features first``;
+            None in records made before it was kept, or if no update was made. Whatever else is fast, is so in
+            every run of the commit.
         flops_per_example: floating-point operations of an update for each example, by torch's counter.
         flops_reason: why ``flops_per_example`` is None, or what the counter misses.
         evaluation_seconds: time of the evaluation by the protocol.
@@ -153,6 +157,7 @@ class Cost(Part):
     peak_memory_bytes: Count | None = None
     batch_size: Count | None = None
     compiled: bool | None = None
+    fast_paths: list[str] | None = None
     flops_per_example: Number | None = None
     flops_reason: str | None = None
     evaluation_seconds: Number | None = None

@@ -32,7 +32,7 @@ from zoo.running.provenance import machine, peak_memory
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
 from zoo.training.adversarial import Adversarial as AdversarialTraining
-from zoo.training.callbacks import CountFlops, Curves, Progress, SampleDistance, TrainingStatistics
+from zoo.training.callbacks import CountFlops, Curves, FastPaths, Progress, SampleDistance, TrainingStatistics
 from zoo.training.checkpoints import CheckpointFiles, Checkpoints, Ending
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
@@ -136,13 +136,14 @@ class Fit:
             self.curves.resume(checkpoint)
         self.resumed_at = None if checkpoint is None else module.updates
         about = {"model": spec.model, "spec": data.spec.to_dict(), "run_id": spec.identity.run_id}
-        self.flops = CountFlops(data)
+        self.flops, self.fast_paths = CountFlops(data), FastPaths()
         self.progress = Progress(directory, spec.identity.run_id, show, len(data.splits["train"]))
         self.files = CheckpointFiles(checkpoint, background=bool(spec.trainer.get("async_checkpoints", True)))
         checkpoints = Checkpoints(folder, self.files, about)
         self.pruning = _pruning(spec)
         callbacks = [  # in this order: a validation's values are complete before they are written to files
             distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),
+            self.fast_paths,
             TrainingStatistics(data),
             *_sample_distance(module.settings.validate_samples, data, int(spec.evaluation["seed"])),
             self.curves,
@@ -234,6 +235,7 @@ class Fit:
             peak_memory_bytes=peak_memory(),
             batch_size=module.settings.batch_size,
             compiled=module.compiled,
+            fast_paths=self.fast_paths.names,
             flops_per_example=self.flops.flops_per_example,
             flops_reason=self.flops.reason,
         )

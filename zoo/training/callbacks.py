@@ -1,4 +1,4 @@
-"""Callbacks of training: curves, progress, distance of samples, training statistics, operation counts.
+"""Callbacks of training: curves, progress, sample distances, statistics, fast paths, operation counts.
 
 All of them count by the training module's own updates.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from zoo.data.module import Batch, DataModule
 from zoo.models.core import rng
@@ -274,6 +275,55 @@ class TrainingStatistics(pl.Callback):
         x, y = self.data.splits["train"], self.data.labels.get("train")
         for rows in torch.arange(len(x)).split(size):
             yield x[rows], None if y is None else y[rows]
+
+
+class FastPaths(pl.Callback):
+    """Notes which faster ways of computing a run takes that depend on the machine or on its settings.
+
+    Layers are watched during the first update alone; those that torch compiles are not, since it chooses
+    their memory formats.
+
+    Attributes:
+        names: ``fused optimiser``, ``channels last``, ``features first``; None before the first update.
+    """
+
+    names: list[str] | None = None
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.hooks: list[RemovableHandle] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        if groups and all(group.get("fused") for group in groups):
+            self.seen.add("fused optimiser")
+        if not pl_module.compiled:
+            self.hooks = [layer.register_forward_pre_hook(self._look) for layer in pl_module.model.modules()]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.names is None:
+            self.names = sorted(self.seen)
+            self._end()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks = []
+
+    def _look(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Note the memory format of a layer's inputs, if it is not torch's usual one."""
+        for x in inputs:
+            if isinstance(x, Tensor) and not x.is_contiguous():
+                if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+                    self.seen.add("channels last")
+                elif x.ndim == 2 and x.t().is_contiguous():
+                    self.seen.add("features first")
 
 
 class CountFlops(pl.Callback):

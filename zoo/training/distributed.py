@@ -160,6 +160,25 @@ def without_averaging(module: pl.LightningModule) -> AbstractContextManager[None
     return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
 
+def needs_lightning(module: pl.LightningModule) -> bool:
+    """Return whether a backward pass must go through Lightning.
+
+    It must where several processes average gradients, where half precision scales the loss, and where a
+    callback or the module itself has something to do before or after the pass.
+    """
+    trainer: Any = module.trainer
+    hooks = ("on_before_backward", "on_after_backward")
+    heard = [
+        *((callback, pl.Callback, hook) for callback in trainer.callbacks for hook in hooks),
+        *((module, pl.LightningModule, hook) for hook in (*hooks, "backward")),
+    ]
+    return (
+        isinstance(trainer.strategy, ParallelStrategy)
+        or getattr(trainer.precision_plugin, "scaler", None) is not None
+        or any(getattr(type(one), hook) is not getattr(base, hook) for one, base, hook in heard)
+    )
+
+
 def check_gradients(module: pl.LightningModule) -> None:
     """Check that the last backward pass has given every weight a gradient.
 

@@ -99,6 +99,7 @@ class TrainingModule(pl.LightningModule):
         self._likelihoods: list[Tensor] = []
         self._failure: Exception | None = None  # of this process in its part of a validation
         self._dry_run = False
+        self._plain_backward = False
         self.signalled = self.asked_to_end = False
         self._norms: list[tuple[str, Tensor]] = []
         self._reports: deque[Report] = deque()
@@ -185,6 +186,9 @@ class TrainingModule(pl.LightningModule):
                 f"The loss of {type(self.model).__name__} takes its batch as a whole (whole_batch), so it "
                 "needs one process and training.accumulate=1, or settings of the model without such a loss."
             )
+
+    def on_train_start(self) -> None:
+        self._plain_backward = not distributed.needs_lightning(self)
 
     def optimizer_settings(self, lr: float | None = None) -> Optimizer:
         """Return the configured optimiser, with another learning rate if one is given."""
@@ -285,6 +289,17 @@ class TrainingModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         return self.step(optimizer, module, player)
+
+    def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Add the gradients of a loss to those of the weights; several processes average them.
+
+        Lightning's own way calls hooks around the pass, which take a few hundredths of a small update. It is
+        left out where it would do nothing else.
+        """
+        if self._plain_backward:
+            loss.backward(*args, **kwargs)
+        else:
+            super().manual_backward(loss, *args, **kwargs)
 
     def step(self, optimizer: Any, module: nn.Module, player: str = "model") -> Tensor:
         """Make one optimiser step along the gradients, which are means over all processes.

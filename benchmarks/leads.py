@@ -1,0 +1,40 @@
+"""The leads for speed that prototypes had given before the work began, and what became of each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Lead(NamedTuple):
+    """A lead of the prototypes, what became of it, and where that can be read."""
+
+    words: str
+    fate: str  # kept, reverted, not tried or refused
+    where: str
+
+
+LEADS = [
+    Lead("couplings keep their two halves apart", "kept", "b73afc67"),
+    Lead("masked weights are kept in evaluation", "kept", "the table of ideas"),
+    Lead("MAF samples unit by unit, each computed once", "kept", "maf_sampling in table.md"),
+    Lead("MAF samples by Jacobi iteration", "kept as a setting", "5d92eccf, jacobi.md"),
+    Lead("the exact trace of a small field in closed form", "kept", "continuous in table.md"),
+    Lead(
+        "the exact log-determinant of a residual block, carried along", "kept", "residual_exact in table.md"
+    ),
+    Lead("channels last for convolutions", "kept", "the table of ideas"),
+    Lead("torch.compile of the loss, with its gradients checked", "kept as a setting", "peers/table.md"),
+    Lead("fused Adam", "kept; not in adversarial training, whose rounding it amplifies", "8e47f469"),
+    Lead("W = P L U of a 1x1 convolution, and its inverse, computed once in evaluation", "kept", "cd82bc40"),
+    Lead("the 1x1 inverse by two triangular solves", "kept", "the class InvertibleConv1x1"),
+    Lead("spectral weights normalised once a call", "kept", "cd82bc40"),
+    Lead("columns between MADE's layers in training", "reverted", "ad3e8df1"),
+    Lead("actnorm folded into the weight of the 1x1 convolution", "not tried", ""),
+    Lead("tanh(x) as 2 sigmoid(2x) - 1", "not tried", ""),
+    Lead("a hand-written backward pass of an affine coupling", "not tried", ""),
+    Lead("thresholds of malloc raised for training", "not tried", ""),
+    Lead("time as a bias of a dense field in place of an input", "not tried", ""),
+    Lead("bf16 on a CPU", "not tried: it is a setting (trainer.precision), not the same numbers", ""),
+    Lead("Anderson or Newton steps for a residual block's inverse", "refused: the prototype was slower", ""),
+    Lead("OMP_WAIT_POLICY=PASSIVE", "refused: the prototype was slower", ""),
+]
