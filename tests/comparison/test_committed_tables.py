@@ -14,7 +14,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 RECORDS = {  # committed results and the records from which they are made
     "quickstart": ["quickstart/records"],
     "toys": ["toys/records.tar.xz"],
-    "claims": ["claims/records.tar.xz", "ffjord_vs_matching/records"],
+    "claims": ["claims/records.tar.xz", "ffjord_vs_matching/records.tar.xz"],
 }
 
 

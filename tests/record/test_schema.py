@@ -25,7 +25,7 @@ OLD = sorted(
     for file in place.glob("*/records/*/record.json")
 ) + sorted(
     file
-    for name in ("claims", "toys")
+    for name in ("claims", "ffjord_vs_matching", "toys")
     for file in unpacked(RECORDS / name / "records.tar.xz").glob("*/record.json")
 )
 WRONG: tuple[Any, ...] = (None, "text", float("nan"), [], {}, True, -1, 10**400, 1e308, "")
@@ -54,7 +54,7 @@ def edited(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart/records/maf", "quickstart/records/gan", "ffjord_vs_matching/records/ffjord"]
+    "name", ["quickstart/records/maf", "quickstart/records/gan", "quickstart/records/ffjord"]
 )
 def test_a_record_with_a_replaced_value_is_read_or_an_error_names_its_file(name, tmp_path):
     document = committed(name)
