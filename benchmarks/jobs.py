@@ -37,12 +37,16 @@ class Flow:
 
     def jobs(self, x: Tensor) -> Jobs:
         self.module.train()
-        self.log_prob(x)  # the first batch may initialise layers
+        self.initialise(x)
         step = training(self.module, lambda: -self.log_prob(x).mean())
         jobs = {"density": Job(self.density(x)), "train": Job(step, module=self.module)}
         if self.draw is not None:
             jobs["sample"] = Job(self._sample(len(x)))
         return jobs
+
+    def initialise(self, x: Tensor) -> None:
+        """Let layers start from the statistics of 64 random examples: one alone has no spread."""
+        self.log_prob(torch.rand(64, *x.shape[1:]))
 
     def density(self, x: Tensor) -> Callable[[], None]:
         """Return the evaluation of a batch, without gradients."""
@@ -100,7 +104,7 @@ class Compiled(Flow):
     def jobs(self, x: Tensor) -> Jobs:
         torch.compiler.reset()  # else another batch size is compiled for sizes that vary, or not at all
         self.module.train()
-        self.log_prob(x)
+        self.initialise(x)
         loss = CompiledLoss(lambda x, _: -self.log_prob(x).mean(), self.module)
         loss.check(x, None)
         density = CompiledLoss(lambda x, _: self.log_prob(x), self.module)
