@@ -45,8 +45,8 @@ class Flow:
         return jobs
 
     def initialise(self, x: Tensor) -> None:
-        """Let layers start from the statistics of 64 random examples: one alone has no spread."""
-        self.log_prob(torch.rand(64, *x.shape[1:]))
+        """Let layers start from the statistics of the batch, or of 64 vectors where it has only one."""
+        self.log_prob(torch.randn(64, *x.shape[1:]) if x.shape[0] == 1 and x.dim() == 2 else x)
 
     def density(self, x: Tensor) -> Callable[[], None]:
         """Return the evaluation of a batch, without gradients."""
