@@ -14,6 +14,7 @@ import json
 import math
 import os
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,7 @@ import zoo
 
 FOLDER = RESULTS / "peers"
 LEAN = "zoo, memory_efficient"
+WORDS = {"density": "density", "train": "training step", "sample": "sampling", "memory": "memory of training"}
 Make = Callable[[int], dict[str, cases.Make]]
 
 
@@ -173,51 +175,101 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """Return the exponents as Markdown."""
+def table(record: dict[str, Any]) -> str:
+    """Return the exponents of time and memory, and the throughput at the knee, as Markdown."""
+    lines = record["exponents"]
+    names = contestants(lines)
     text = [
-        "| case | axis, to | task | contestant | exponent of time | of memory | knee | examples/s at most |",
-        "|---|---|---|---|---:|---:|---:|---:|",
+        conditions(record),
+        "",
+        f"| case | axis, up to | of | {' | '.join(names)} |",
+        f"|---|---|---|{'---:|' * len(names)}",
     ]
+    groups: dict[tuple[str, ...], dict[str, Any]] = {}
     for line in lines:
-        time_, memory = line["time"], line.get("memory")
-        rate = f"{line['rate']:,.0f}" if "rate" in line else "–"
-        of_memory = f"{memory[0]:.2f} ± {memory[1]:.2f}" if memory else "–"
-        text.append(
-            f"| {line['case']} | {line['axis']}, {line['largest']} | {line['task']} | {line['who']} | "
-            f"{time_[0]:.2f} ± {time_[1]:.2f} | {of_memory} | {line.get('knee', '–')} | {rate} |"
-        )
+        axis = f"{line['axis']}, {line['largest']:,}"
+        groups.setdefault((line["case"], axis, WORDS[line["task"]]), {})[line["who"]] = line["time"]
+    for line in lines:
+        if "memory" in line:
+            key = (line["case"], f"{line['axis']}, {line['largest']:,}", WORDS["memory"])
+            groups.setdefault(key, {})[line["who"]] = line["memory"]
+    for key, found in sorted(groups.items(), key=lambda group: group[0][:2]):
+        cells = [f"{found[name][0]:.2f} ± {found[name][1]:.2f}" if name in found else "–" for name in names]
+        text.append(f"| {' | '.join([*key, *cells])} |")
+    text += ["", f"| case | of | {' | '.join(names)} |", f"|---|---|{'---:|' * len(names)}"]
+    knees: dict[tuple[str, str], dict[str, str]] = {}
+    for line in lines:
+        if "knee" in line:
+            cell = f"{line['rate']:,.0f} (batch {line['knee']:,})"
+            knees.setdefault((line["case"], WORDS[line["task"]]), {})[line["who"]] = cell
+    text += [
+        f"| {' | '.join([*key, *(found.get(name, '–') for name in names)])} |" for key, found in knees.items()
+    ]
     return "\n".join(text) + "\n"
 
 
-def figure(rows: list[dict[str, Any]]) -> Any:
+def contestants(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the contestants, zoo's first."""
+    return sorted({row["who"] for row in rows}, key=lambda name: (not name.startswith(ZOO), name))
+
+
+def conditions(record: dict[str, Any]) -> str:
+    """Return the sentence on the machine, its load, the version of torch and the date."""
+    hardware = record["hardware"]
+    threads = (
+        f"{hardware['threads']} thread{'s' if hardware['threads'] > 1 else ''} of {hardware['cpus']} cores"
+    )
+    torch_ = f"torch {record['versions']['torch']}"
+    return f"{hardware['cpu']}, {threads}; load {hardware['load']:g}; {torch_}; measured {record['date']}."
+
+
+def figure(record: dict[str, Any]) -> Any:
     """Return a figure: a row of panels for each axis, with time by task and the memory of training."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
+    rows = record["rows"]
     axes = list(dict.fromkeys((row["case"], row["axis"]) for row in rows))
     panels = ["density", "train", "sample", "memory"]
-    names = sorted({row["who"] for row in rows}, key=lambda name: (name != ZOO, name))
-    picture = Figure(figsize=(11, 2.1 * len(axes)), layout="constrained")
+    names = contestants(rows)
+    picture = Figure(figsize=(11, 2.2 * len(axes)), layout="constrained")
     grid = picture.subplots(len(axes), len(panels), squeeze=False)
+    plain = FuncFormatter(lambda value, _: f"{value:,.4g}")
     for line, (case, axis) in zip(grid, axes, strict=True):
         for place, panel in zip(line, panels, strict=True):
-            value = "held_mib" if panel == "memory" else "seconds"
+            value, scale = ("held_mib", 1) if panel == "memory" else ("seconds", 1e3)
             task = "train" if panel == "memory" else panel
             chosen = [row for row in rows if (row["case"], row["axis"], row["task"]) == (case, axis, task)]
             if not chosen:
                 place.axis("off")
                 continue
-            for name in names:
+            for index, name in enumerate(names):
                 own = [row for row in chosen if row["who"] == name]
                 if own:
-                    points = [row["setting"] for row in own], [row[value] for row in own]
-                    place.loglog(*points, "o-", color=f"C{names.index(name)}", label=name, markersize=3)
-            place.set_title(f"{case}: {panel}, {'MiB' if panel == 'memory' else 's'}", fontsize=8)
+                    points = [row["setting"] for row in own], [scale * row[value] for row in own]
+                    style = f"{'osD^'[index % 4]}-"
+                    place.loglog(*points, style, color=f"C{index}", label=name, markersize=3, linewidth=1)
+            settings = sorted({row["setting"] for row in chosen})
+            place.xaxis.set_major_locator(FixedLocator(settings[:: 2 if len(settings) > 5 else 1]))
+            place.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+            for side in (place.xaxis, place.yaxis):
+                side.set_major_formatter(plain)
+                side.set_minor_formatter(NullFormatter())
+            place.grid(color="0.9")
+            place.set_title(f"{case}: {WORDS[panel]}, {'MiB' if panel == 'memory' else 'ms'}", fontsize=8)
             place.set_xlabel(axis, fontsize=8)
             place.tick_params(labelsize=7)
     handles = {h.get_label(): h for line in grid for a in line for h in a.get_lines()}
-    picture.legend(handles.values(), handles.keys(), fontsize=8, loc="outside lower center", ncols=len(names))
+    picture.legend(handles.values(), handles.keys(), fontsize=8, loc="outside upper center", ncols=len(names))
+    picture.supxlabel(conditions(record), fontsize=8)
     return picture
+
+
+def show() -> None:
+    """Make the table and the figure from the file of the last measurement."""
+    record = json.loads((FOLDER / "growth.json").read_text(encoding="utf-8"))
+    (FOLDER / "growth.md").write_text(table(record), encoding="utf-8")
+    figure(record).savefig(FOLDER / "growth.svg", metadata={"Date": None})
 
 
 def main() -> None:
@@ -241,14 +293,14 @@ def main() -> None:
             rows += measured(
                 case, axis, 0.2 if chosen.quick else chosen.seconds, clock, 3 if chosen.quick else None
             )
-    lines = summary(rows)
-    print(table(lines), end="")
     if chosen.quick or chosen.cpu_time or chosen.cases:
+        for line in summary(rows):
+            print("  ".join(f"{key} {value}" for key, value in line.items()))
         return
     about = "seconds and MiB by setting; exponents of the three largest"
-    path = write("peers/growth", rows, command="python benchmarks/growth.py", about=about, exponents=lines)
-    (FOLDER / "growth.md").write_text(table(lines))
-    figure(json.loads(path.read_text())["rows"]).savefig(FOLDER / "growth.svg", metadata={"Date": None})
+    command = f"python benchmarks/growth.py {' '.join(sys.argv[1:])}".rstrip()
+    path = write("peers/growth", rows, command=command, about=about, exponents=summary(rows))
+    show()
     print(path)
 
 

@@ -19,7 +19,9 @@ from zoo.record import read
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD = ROOT / "tests/record/old"  # a record of schema 1 of each model of an earlier ledger
-PACKED = [unpacked(ROOT / "results" / name / "records.tar.xz") for name in ("claims", "ffjord_vs_matching", "toys")]
+PACKED = [
+    unpacked(ROOT / "results" / name / "records.tar.xz") for name in ("claims", "ffjord_vs_matching", "toys")
+]
 RECORDS = sorted(file for place in (OLD, ROOT / "results", *PACKED) for file in place.rglob("record.json"))
 
 

@@ -283,6 +283,15 @@ def test_exponents_are_slopes_and_the_knee_is_where_throughput_ends_to_grow():
     assert growth.knee([1, 10, 100, 1000], [1.0, 1.0, 2.0, 20.0]) == 100
 
 
+def test_the_committed_growth_is_that_of_its_rows():
+    record = json.loads((RESULTS / "peers/growth.json").read_text(encoding="utf-8"))
+    assert json.loads(json.dumps(growth.summary(record["rows"]))) == record["exponents"]
+    text = (RESULTS / "peers/growth.md").read_text(encoding="utf-8")
+    assert text == growth.table(record)
+    page = (RESULTS.parents[1] / "docs/results.md").read_text(encoding="utf-8")
+    assert f"growth.md -->\n{text.strip()}\n<!-- end -->" in page
+
+
 def test_a_peer_that_is_not_installed_or_fails_is_named_with_its_reason(monkeypatch):
     def broken():
         raise ValueError("no such layer\nmore")
