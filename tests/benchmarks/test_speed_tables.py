@@ -65,7 +65,8 @@ def test_the_script_for_a_gpu_goes_its_way_on_a_cpu(monkeypatch):
         gpu_speed.MODES, gpu_speed.COMPILED, ("graphs",)
     )  # not compiled here, which takes long
     monkeypatch.setattr(gpu_speed.cases, "PACKAGES", {"nflows": "nflows", "zuko": "no_such_package"})
-    scale = gpu_speed.QUICK._replace(batches={part: {"maf": (2,)} for part in gpu_speed.MODES}, seconds=0.0)
+    batches = {part: {"maf": (2,)} for part in gpu_speed.MODES}
+    scale = gpu_speed.Scale(batches, product=64, copied=2**12, seconds=0.0, repeats=1)
     rows = list(gpu_speed.measure(gpu_speed.EAGER, "cpu", scale))
     assert rows[0]["case"] == "limits"
     assert {"float32", "bf16", "bytes"} < set(rows[0])
@@ -103,7 +104,7 @@ def test_an_idea_is_compared_with_the_same_work_without_it(idea, monkeypatch):
         expected = flow.log_prob(x)
         with (idea.off or contextlib.nullcontext)():
             torch.testing.assert_close(flow.log_prob(x), expected, rtol=1e-4, atol=1e-3)
-    small = idea._replace(cases=((name, min(batch, 8)),), tasks=idea.tasks[:1])
+    small = ideas.Idea(idea.words, idea.off, ((name, min(batch, 8)),), idea.tasks[:1])
     (row,) = ideas.measured(small, 0.0)
     low, high = row["interval"]
     assert low <= row["off_over_on"] <= high
