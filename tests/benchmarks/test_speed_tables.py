@@ -109,3 +109,13 @@ def test_an_idea_is_compared_with_the_same_work_without_it(idea, monkeypatch):
     low, high = row["interval"]
     assert low <= row["off_over_on"] <= high
     assert row["says"] == ("less time" if low > 1 else "more time" if high < 1 else "no difference seen")
+
+
+def test_compiled_steps_and_graphs_are_those_of_torchs_compiler(monkeypatch):
+    asked = []
+    monkeypatch.setattr("torch.compile", lambda function, **more: asked.append(more) or function)
+    flows, _, x = gpu_speed.flows("maf", 2, "cpu")
+    for kind in ("compiled", "graphs"):
+        for run in gpu_speed.jobs(flows["zoo"], x, "cpu", gpu_speed.PRECISIONS["bf16"], kind).values():
+            run()
+    assert asked == [{}, {}, {"mode": "reduce-overhead"}, {"mode": "reduce-overhead"}], "a loss, a density"
