@@ -37,6 +37,12 @@ def table(tmp_path, monkeypatch):
         (["TABLE", "--seeds", "none"], "--seeds is a number of seeds, at least 1, or a list"),
         (["TABLE", "--report-only", "--jobs", "2"], "--report-only runs nothing; leave out"),
         (["TABLE", "--report-only", "--check-data"], "give one of them"),
+        (["TABLE", "--check-data", "--budget", "5s"], "--check-data trains nothing; leave out --budget."),
+        (
+            ["list", "--only", "Glow", "--budget", "5s"],
+            "list shows all tables and runs nothing; leave out --only, --budget.",
+        ),
+        (["TABLE", "--only", "Glow/"], "names no column after the slash; the row is --only 'Glow'."),
         (["TABLE", "--archive"], "name it with -o DIR"),
         (["TABLE", "training.updates=3"], "would change the paper's recipe"),
         (["TABLE", "--jobs", "0"], "--jobs is how many run at a time, at least 1; got 0."),
@@ -50,6 +56,14 @@ def test_bad_input_is_one_sentence_and_nothing_is_run(table, arguments, sentence
     assert sentence in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("runs/**/record.json"))
+
+
+def test_a_place_that_takes_no_files_is_refused_before_anything_is_printed(table, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert main(["reproduce", table, "--report-only", "-o", "file/out"]) == 2
+    printed = capsys.readouterr()
+    assert "Flows on moons" not in printed.out
+    assert printed.err.count("\n") == 1
 
 
 def test_missing_data_are_named_with_their_source_and_place(table, capsys, tmp_path):

@@ -48,6 +48,15 @@ def test_a_table_of_another_split_or_with_other_values_is_refused(tmp_path, monk
     np.savez(path, train=np.full((2, 3), 2), val=np.ones((1, 3)), test=np.ones((1, 3)))
     with pytest.raises(ZooError, match="train split has values other than 0 and 1"):
         BinaryTable("dna", root=str(tmp_path)).setup()
+    path.write_text("no archive")
+    with pytest.raises(
+        ZooError, match=r"is damaged \(it cannot be read as an \.npz\); get it again"
+    ) as caught:
+        BinaryTable("dna", root=str(tmp_path)).setup()
+    assert "pickle" not in str(caught.value)
+    np.savez(path, train=np.ones((2, 3)), test=np.ones((1, 3)))
+    with pytest.raises(ZooError, match=r"is damaged \(it has no array val\)"):
+        BinaryTable("dna", root=str(tmp_path)).setup()
     with pytest.raises(ZooError, match="did you mean mushrooms"):
         BinaryTable("mushroom")
 

@@ -10,7 +10,10 @@ from zoo.record import Cost, Metric, Provenance, Record
 from zoo.reproduction.runs import RecipeRuns
 from zoo.reproduction.schema import Table
 
-COLUMN = {"metric": "nll", "factor": -1.0, "unit": "nats", "better": "higher", "kind": "exact", "margin": 1.0}
+COLUMN = {
+    "metric": "nll", "factor": -1.0, "unit": "nats", "better": "higher", "kind": "exact", "margin": 1.0,
+    "margin_from": "a choice",
+}  # fmt: skip
 
 
 def table(cell: dict[str, Any] | None = None, **changes: Any) -> Table:

@@ -264,6 +264,27 @@ def test_a_report_is_five_files_and_a_figure(table, identities, tmp_path):
     assert "combined error" in (tmp_path / "out/differences.svg").read_text()
 
 
+def test_every_file_has_what_a_cell_is_worth_and_the_floor_as_a_row(table, identities, tmp_path):
+    floor = {"floor": 0.5, "floor_deviation": 0.04, "floor_draws": 10}
+    for seed in (0, 1):
+        one = record(table, identities, seed)
+        one.metrics["nll"].details.update(floor)
+        one.write(tmp_path / str(seed))
+    outcome = report(table, runs=tmp_path)
+    write(outcome, tmp_path / "out")
+    latex, text, page = (
+        (tmp_path / "out" / name).read_text() for name in ("table.tex", "table.md", "index.html")
+    )
+    for fact in ("std over 10 runs", "note", "exact", "50 updates", "two real samples", "0.500"):
+        assert fact in latex
+        assert fact in text
+        assert fact in page
+    assert "others" not in text  # no cell has a witness
+    assert json.loads((tmp_path / "out/table.json").read_text())["floors"]["LL"]["value"] == 0.5
+    print_report(outcome, console := Console(width=80, record=True))
+    assert "two real samples" in console.export_text()
+
+
 def test_a_terminal_of_80_columns_shows_the_whole_table(table, identities, tmp_path, capsys):
     record(table, identities, 0).write(tmp_path / "a")
     print_report(report(table, runs=tmp_path), Console(width=80))

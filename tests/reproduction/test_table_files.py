@@ -12,7 +12,7 @@ SMALL = {
     "title": "Small",
     "paper": "Nobody 2026, table 1",
     "sources": {"note": {"grade": "C", "what": "a note"}, "mem": {"grade": "M", "what": "recalled"}},
-    "columns": {"LL": {"metric": "nll", "factor": -1.0, "margin": 1.0}},
+    "columns": {"LL": {"metric": "nll", "factor": -1.0, "margin": 1.0, "margin_from": "a choice"}},
     "cells": [{"row": "Flow", "column": "LL", "value": 1.0, "source": "note", "grade": "C"}],
 }
 
@@ -36,8 +36,6 @@ def test_every_shipped_table_is_sound():
             assert found.recipe or found.closed_form or found.needs, found.name
             if found.error is not None and found.grade != "M" and found.usable_error is not None:
                 assert found.error_kind != "unknown" or table.name in ("pacgan_table3", "tabular_flows")
-        for column in table.columns.values():
-            assert column.margin is None or column.margin_from, table.name
 
 
 def test_defaults_are_given_to_cells_that_say_nothing_else(tmp_path):
@@ -60,8 +58,14 @@ def test_defaults_are_given_to_cells_that_say_nothing_else(tmp_path):
         ({"cells": cell(grade="Z")}, r"cells\[0\]\.grade: input should be .*; got 'Z'"),
         ({"cells": cell(verdict="replicated")}, r"cells\[0\]\.verdict is not a setting"),
         (
-            {"columns": {"LL": {"metric": "nll", "margin": 0.0}}},
+            {"columns": {"LL": {"metric": "nll", "margin": 0.0, "margin_from": "x"}}},
             r"columns\.LL\.margin: .*greater than 0; got 0",
+        ),
+        ({"columns": {"LL": {"metric": "nll"}}}, r"columns\.LL\.margin is missing"),
+        ({"columns": {"LL": {"metric": "nll", "margin": 1.0}}}, r"columns\.LL\.margin_from is missing"),
+        (
+            {"suspects": [{"what": "steps", "finding": "open", "by": "nobody", "columns": ["KL"]}]},
+            "the suspect 'steps' names the column 'KL', which is not there",
         ),
         ({"columns": {}}, "columns: .*at least 1"),
         ({"cells": cell(error=-1.0)}, r"cells\[0\]\.error: .*greater than or equal to 0; got -1"),
@@ -102,6 +106,10 @@ def test_only_names_rows_columns_and_cells_by_their_beginning_in_any_case():
     with pytest.raises(ZooError, match="no column of maf_table2_mnist called 'x'"):
         table.select("MADE/x")
     assert len(table.select(None)) == 16
+    with pytest.raises(ZooError, match="names no column after the slash; the row is --only 'MADE'"):
+        table.select("MADE/")
+    with pytest.raises(ZooError, match="names no column after the slash; leave out --only for all cells"):
+        table.select("/")
     sparse = load("tong_table2")
     with pytest.raises(ZooError, match="no cell 'FM/moons->8gaussians W2'"):
         sparse.select("FM/moons->8gaussians W2")

@@ -35,7 +35,9 @@ def only(table, runs, fingerprints=None, costs=None):
     ],
 )
 def test_a_status_follows_from_values_error_and_margin(values, status):
-    assert only(table(ERROR), made(*values)).status == status
+    result = only(table(ERROR), made(*values))
+    assert result.status == status
+    assert result.label == ("differs slightly, worse" if status == "differs slightly" else status)
 
 
 def test_an_interval_within_the_margin_is_replicated_whatever_its_z():
@@ -161,6 +163,51 @@ def test_deviations_of_training_data_and_evaluation_show_in_the_status():
     assert (result.status, result.difference, result.reason) == ("protocol differs", None, "another metric")
 
 
+def paths(*energies):
+    """Return runs whose metric is the energy of paths relative to 10, one for each energy."""
+    runs = made(*(abs(energy - 10) / 10 for energy in energies))
+    for one, energy in zip(runs["flow"].full.values(), energies, strict=True):
+        one.record.metrics["nll"].details["energy"] = energy
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("divide_by", "status", "value"),
+    [(10.2, "replicated", 0.196), (5.0, "protocol differs", 1.44)],  # 12.2 / 5 - 1
+)
+def test_a_verdict_that_depends_on_an_open_reading_is_none(divide_by, status, value):
+    column = {
+        "metric": "nll", "margin": 0.1, "margin_from": "a choice",
+        "readings": [{"what": "another number", "divide_by": divide_by}],
+    }  # fmt: skip
+    cell = {"value": 0.2, "error": 0.02, "error_kind": "deviation over runs", "error_runs": 5}
+    outcome = table(cell, columns={"LL": column})
+    runs = paths(12.1, 12.2, 12.3)
+    result = only(outcome, runs)
+    assert result.status == status
+    assert (result.difference is None) == (status == "protocol differs")
+    assert result.ours.value == pytest.approx(0.22)
+    ((_, other),) = result.readings
+    assert other.ours.value == pytest.approx(value, abs=1e-3)
+    lines = "\n".join(foot(Report(outcome, [result])).lines())
+    assert f"Flow/LL: by another number ({divide_by:g}): {value:.2f}" in lines
+    assert ("leaves open what it measures" in lines) == (status == "protocol differs")
+
+
+def test_the_foot_names_each_suspect_of_a_column_with_a_value_of_ours():
+    suspect = {
+        "what": "the steps",
+        "finding": "ruled out",
+        "by": "1000 steps change nothing",
+        "columns": ["LL"],
+    }
+    outcome = table(ERROR, suspects=[suspect])
+    sentence = "Suspect for LL: the steps: ruled out, 1000 steps change nothing."
+    for runs, there in ((made(3.0, 3.1), True), ({}, False)):
+        lines = foot(Report(outcome, judge(outcome, outcome.cells, runs, {}))).lines()
+        assert (sentence in lines) == there
+
+
 def test_a_bound_is_never_compared_with_an_exact_value():
     result = only(table(ERROR), made(3.0, 3.1, 2.9, kind="lower bound"))
     assert (result.status, result.difference) == ("protocol differs", None)
@@ -201,5 +248,11 @@ def test_the_foot_names_exploding_test_points_and_selection_on_test_data(tmp_pat
     assert "2 of 1000 test points lie more than 10 robust deviations from the median" in lines
     assert "Flow/LL: the paper chose on the test set, zoo on validation." in lines
     assert "Flow/LL: with flips." in lines
+    assert lines.count("robust deviations") == 2  # once a run
+    other = table(ERROR, columns={"LL": COLUMN | {"metric": "wasserstein2"}})
+    for one in runs["flow"].full.values():
+        one.record.metrics["wasserstein2"] = one.record.metrics["nll"]
+    lines = foot(Report(other, judge(other, other.cells, runs, {}))).lines()
+    assert "robust deviations" not in "\n".join(lines)  # a distance of samples has no log-likelihoods
     np.savez(tmp_path / "likelihood.npz", values=values[:998], indices=np.arange(998))
     assert outliers(runs["flow"].full[0]) == ""

@@ -125,7 +125,32 @@ def check_options(options: Namespace) -> None:
         raise ZooError(f"--jobs is how many run at a time, at least 1; got {options.jobs}.")
     if options.archive and options.out is None:
         raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
+    given = {
+        "--only": options.only, "--seeds": options.seeds, "--budget": options.budget, "--jobs": options.jobs,
+        "--retry-failed": options.retry_failed, "--report-only": options.report_only,
+        "--check-data": options.check_data, "--runs": options.runs, "-o": options.out,
+        "--archive": options.archive, "overrides": options.overrides,
+    }  # fmt: skip
+    used = [name for name, value in given.items() if value]
+    if options.table == "list":
+        _allow(used, ("-o",), "list shows all tables and runs nothing")
     if options.check_data and options.report_only:
         raise ZooError("--check-data computes and --report-only does not; give one of them.")
-    if options.report_only and (options.budget or options.jobs or options.seeds or options.overrides):
-        raise ZooError("--report-only runs nothing; leave out --budget, --jobs, --seeds and overrides.")
+    if options.check_data:
+        _allow(used, ("--check-data", "--runs", "overrides"), "--check-data trains nothing")
+    if options.report_only:
+        allowed = ("--report-only", "--only", "--runs", "-o", "--archive")
+        _allow(used, allowed, "--report-only runs nothing")
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)  # fails here, not after the runs
+
+
+def _allow(used: list[str], allowed: tuple[str, ...], why: str) -> None:
+    """Check that no other options are used than those allowed.
+
+    Raises:
+        ZooError: one is.
+    """
+    more = [name for name in used if name not in allowed]
+    if more:
+        raise ZooError(f"{why}; leave out {', '.join(more)}.")

@@ -53,8 +53,10 @@ def read_splits(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {split: _array(file, words) for split, words in WORDS.items()}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise damaged(path, error) from error
+    except LookupError as error:
+        raise damaged(path, error.args[0]) from error
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(path, "it cannot be read as an .npz") from error  # numpy's words advise to load pickles
 
 
 WORDS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from zoo.config.overrides import to_text
 from zoo.errors import ZooError
@@ -72,10 +70,9 @@ def keep(fingerprints: Mapping[str, Fingerprint], folder: Path) -> None:
 
 def _mismatch(table: Table, key: str, fit: Fingerprint) -> str:
     form = table.closed_forms[key]
-    what = "The distance of two real samples" if form.fit == "transport" else f"The fit '{key}'"
     return (
-        f"{what} gives {fit.value:.6g} instead of {form.value:.6g} on {' '.join(settings(form))}: these "
-        f"are not the data of {table.title}, so nothing is trained; get the published files and run "
+        f"The fit '{key}' gives {fit.value:.6g} instead of {form.value:.6g} on {' '.join(settings(form))}: "
+        f"these are not the data of {table.title}, so nothing is trained; get the published files and run "
         "--check-data again."
     )
 
@@ -94,12 +91,9 @@ def stored(places: Iterable[Path]) -> dict[str, Fingerprint]:
 
 def fingerprint(form: ClosedForm, data: Splits) -> Fingerprint:
     """Return the fit of a closed form on some data."""
-    if form.fit == "transport":
-        value, error, n = transport(data.train[: len(data.test)], data.test), 0.0, len(data.test)
-    else:
-        nll = -_log_density(form, data)
-        value, n = float(nll.mean()), len(nll)
-        error = float(nll.std(ddof=1)) / math.sqrt(n)
+    nll = -_log_density(form, data)
+    value, n = float(nll.mean()), len(nll)
+    error = float(nll.std(ddof=1)) / math.sqrt(n)
     holds = bool(abs(value - form.value) <= form.tolerance)
     return Fingerprint(value, error, n, form.value, holds)
 
@@ -112,12 +106,6 @@ def _log_density(form: ClosedForm, data: Splits) -> np.ndarray:
     if data.labels is None:
         raise ZooError("A fit of one Gaussian for each class needs labels, and these data have none.")
     return class_gaussians(data.train, data.labels, data.test)
-
-
-def transport(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the 2-Wasserstein distance of two samples of equal size, by the best assignment."""
-    squared = cdist(x, y, "sqeuclidean")
-    return math.sqrt(float(squared[linear_sum_assignment(squared)].mean()))
 
 
 def needed(table: Table, datasets: Iterable[Mapping[str, object]]) -> list[str]:

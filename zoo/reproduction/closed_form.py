@@ -48,7 +48,7 @@ class Fingerprint:
     """A fit in closed form, on the data of this machine.
 
     Attributes:
-        value: mean negative log-likelihood in nats, or the metric's floor.
+        value: mean negative log-likelihood in nats.
         standard_error: over the test points.
         n: number of test points.
         expected: what it must be.

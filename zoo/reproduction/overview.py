@@ -16,7 +16,7 @@ from zoo.reproduction import costs
 from zoo.reproduction.reproduce import Report, report
 from zoo.reproduction.runs import absent
 from zoo.reproduction.schema import Table, load, names
-from zoo.reproduction.texts import statuses
+from zoo.reproduction.texts import counted, statuses
 from zoo.reproduction.verdict import VERDICTS, Result
 
 
@@ -32,6 +32,7 @@ class Line:
         device_hours: estimated hours of one accelerator for these, all seeds; None where nothing is counted.
         core_hours: estimated hours of one core of a processor for those that do without an accelerator.
         hours: both hours of each recipe by its overrides: two tables may share one.
+        uncounted: number of ready cells whose hours are not known.
     """
 
     report: Report
@@ -41,6 +42,7 @@ class Line:
     device_hours: float | None
     core_hours: float | None
     hours: Mapping[str, tuple[float, float]]
+    uncounted: int
 
 
 def overview() -> list[Line]:
@@ -68,6 +70,7 @@ def _line(report: Report) -> Line:
         device,
         core,
         hours,
+        sum(not costs.describe(report.table, result.cell.recipe or "") for result in ready),
     )
 
 
@@ -112,13 +115,15 @@ def print_overview(lines: Sequence[Line], console: Console) -> None:
     results = [result for line in lines for result in line.report.results]
     hours = {name: pair for line in lines for name, pair in line.hours.items()}  # each recipe once
     device, core = (sum(pair[index] for pair in hours.values()) for index in (0, 1))
+    uncounted = sum(line.uncounted for line in lines)
+    without = f", without {counted(uncounted, 'cell')} whose operations are not counted" if uncounted else ""
     text = [
         f"{len(lines)} tables, {len(results)} cells: "
         + ", ".join(f"{n} {status}" for status, n in statuses(results).items())
         + ".",
         "ready: not run, but zoo has the recipe; zoo reproduce TABLE --report-only shows what others need.",
         f"It takes {costs.hours(device)} device-hours, {costs.hours(device / 8)} h on eight devices "
-        f"and {costs.hours(core)} hours of a core. Device-hours are estimated from counted FLOPs: "
+        f"and {costs.hours(core)} hours of a core{without}. Device-hours are estimated from counted FLOPs: "
         f"10 to 40% of {costs.PEAK / 1e12:.0f} TFLOP/s, {1e3 * costs.LAUNCH:.0f} ms an update or more.",
     ]
     for sentence in text:

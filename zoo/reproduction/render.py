@@ -22,7 +22,10 @@ from zoo.reproduction.overview import command
 from zoo.reproduction.reproduce import Report
 from zoo.reproduction.texts import (
     DEFINITIONS,
+    FLOOR,
+    counted,
     error_kind,
+    floors,
     foot,
     number,
     published,
@@ -33,9 +36,10 @@ from zoo.reproduction.texts import (
 from zoo.reproduction.verdict import Result
 
 HEADINGS = (
-    "row", "column", "published", "± is", "source", "ours", "test points", "refits", "seeds", "kind", "z",
-    "status", "others", "cost",
+    "row", "column", "published", "ours", "z", "status", "± is", "test points", "refits", "seeds", "kind",
+    "source", "others", "cost",
 )  # fmt: skip
+NUMBERS = ("published", "ours", "z", "test points", "refits", "seeds")  # set flush right
 
 
 def row(result: Result) -> list[str]:
@@ -46,18 +50,34 @@ def row(result: Result) -> list[str]:
         cell.row,
         cell.column,
         published(cell),
-        error_kind(cell),
-        f"{cell.source} [{cell.grade}]",
         number(ours.value, ours.test or ours.refit) if ours and have else "—",
+        z_text(result),
+        result.label,
+        error_kind(cell),
         f"{ours.test:.2g}" if ours and ours.test else "",
         f"{ours.refit:.2g}" if ours and ours.refit is not None and ours.runs else "",
         str(len(ours.seeds)) if ours and ours.runs else "",
         ours.kind if ours else "",
-        z_text(result),
-        result.label,
+        f"{cell.source} [{cell.grade}]",
         witnesses(cell),
         cost_text(result),
     ]
+
+
+def rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and the texts of all rows, without the columns that are empty everywhere.
+
+    The cells come first, then the floors: what the metric gives for two real samples.
+    """
+    texts = [row(result) for result in report.results]
+    for column, floor in floors(report).items():
+        facts = {
+            "row": FLOOR, "column": column, "ours": number(floor.value, floor.deviation),
+            "refits": f"{floor.deviation:.2g}", "status": "floor",
+        }  # fmt: skip
+        texts.append([facts.get(heading, "") for heading in HEADINGS])
+    used = [index for index in range(len(HEADINGS)) if any(line[index] for line in texts)]
+    return [HEADINGS[index] for index in used], [[line[index] for index in used] for line in texts]
 
 
 def cost_text(result: Result) -> str:
@@ -67,7 +87,10 @@ def cost_text(result: Result) -> str:
     if not spent:
         return ""
     hardware = runs[0].record.provenance.hardware
-    where = hardware.accelerator or f"{hardware.threads or '?'} threads of {hardware.cpu or 'a processor'}"
+    where = hardware.accelerator or (
+        f"{counted(hardware.threads, 'thread') if hardware.threads else '? threads'} of "
+        f"{hardware.cpu or 'a processor'}"
+    )
     updates = [run.record.cost.updates for run in runs if run.record.cost.updates]
     count = f", {sum(updates) / len(updates):,.0f} updates" if updates else ""
     return f"{costs.hours(sum(spent) / 3600)} h{count}, {where}"
@@ -77,9 +100,10 @@ def markdown(report: Report) -> str:
     """Return the table in GitHub's Markdown, with its foot and its sources."""
     table = report.table
     lines = [f"**{md(table.title)}**", "", f"{md(table.paper)}.", ""]
-    lines.append("| " + " | ".join(HEADINGS) + " |")
-    lines.append("|" + "|".join("---" for _ in HEADINGS) + "|")
-    lines += ["| " + " | ".join(map(md, row(result))) + " |" for result in report.results]
+    headings, texts = rows(report)
+    lines.append("| " + " | ".join(headings) + " |")
+    lines.append("|" + "|".join("---:" if heading in NUMBERS else "---" for heading in headings) + "|")
+    lines += ["| " + " | ".join(map(md, text)) + " |" for text in texts]
     lines += ["", *(f"- {md(line)}" for line in notes(report))]
     lines += ["", "Sources:", "", *(f"- {md(text)}" for text in sources(report))]
     return "\n".join(lines) + "\n"
@@ -95,14 +119,14 @@ def notes(report: Report) -> list[str]:
         "The paper's cost": table.cost,
     }
     about = [f"{name}: {text.rstrip('.')}." for name, text in texts.items() if text]
-    margins = [
-        f"{name} ±{column.margin:g} ({column.margin_from})"
-        if column.margin_from
-        else f"{name} ±{column.margin:g}"
-        for name, column in table.columns.items()
-        if column.margin is not None
-    ]
-    about += [f"Margins, fixed before any run: {'; '.join(dict.fromkeys(margins))}."] if margins else []
+    margins: dict[str, list[str]] = {}
+    for name, column in table.columns.items():
+        margins.setdefault(f"±{column.margin:g} ({column.margin_from})", []).append(name)
+    about.append(
+        "Margins, fixed before any run: "
+        + "; ".join(f"{text} for {', '.join(columns)}" for text, columns in margins.items())
+        + "."
+    )
     return [*foot(report).lines(), *about, *DEFINITIONS]
 
 
@@ -113,20 +137,15 @@ def sources(report: Report) -> list[str]:
 
 def latex(report: Report) -> str:
     """Return the table as a ``tabular`` for the package booktabs, its foot in small print."""
-    shown = [
-        HEADINGS.index(name)
-        for name in ("row", "column", "published", "ours", "refits", "seeds", "z", "status")
-    ]
+    headings, texts = rows(report)
     lines = [
         f"% {' '.join(report.table.paper.split())}",
-        r"\begin{tabular}{llrrrrrl}",
+        rf"\begin{{tabular}}{{{''.join('r' if heading in NUMBERS else 'l' for heading in headings)}}}",
         r"\toprule",
-        " & ".join(tex(HEADINGS[index]) for index in shown) + r" \\",
+        " & ".join(map(tex, headings)) + r" \\",
         r"\midrule",
+        *(" & ".join(map(tex, text)) + r" \\" for text in texts),
     ]
-    for result in report.results:
-        texts = row(result)
-        lines.append(" & ".join(tex(texts[index]) for index in shown) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     return (
         "\n".join(
@@ -175,6 +194,16 @@ def values(report: Report, result: Result) -> dict[str, Any]:
         "deviations": [deviation.what for deviation in result.deviations],
         "train_seconds": sum(spent) if spent else None,
         "updates": sum(updates) / len(updates) if updates else None,
+        "readings": [
+            {
+                "what": reading.what,
+                "divide_by": reading.divide_by,
+                "ours": other.ours.value if other.ours else None,
+                "z": other.difference.z if other.difference and math.isfinite(other.difference.z) else None,
+                "status": other.status,
+            }
+            for reading, other in result.readings
+        ],
         "note": cell.note,
         "selected_on_test": cell.selected_on_test,
         "needs": result.reason if result.status == "not run" else "",
@@ -199,7 +228,7 @@ def _flat(value: Any) -> Any:
             for key, inner in value.items()
         )
     if isinstance(value, list):
-        return "; ".join(value)
+        return "; ".join(map(_flat, value))
     return repr(value) if isinstance(value, float) else value
 
 
@@ -214,8 +243,17 @@ def json_text(report: Report) -> str:
         "zoo": zoo.__version__,
         "git_commits": sorted({run.provenance.git_commit for run in runs if run.provenance.git_commit}),
         "data": {
-            run.data: run.provenance.data.fingerprint for run in runs if run.provenance.data is not None
+            name: sorted(
+                {
+                    run.provenance.data.fingerprint
+                    for run in runs
+                    if run.data == name and run.provenance.data and run.provenance.data.fingerprint
+                }
+            )
+            for name in dict.fromkeys(run.data for run in runs)
         },
+        "floors": {name: vars(floor) for name, floor in floors(report).items()},
+        "suspects": [suspect.model_dump() for suspect in report.table.suspects],
         "fingerprints": {key: vars(value) for key, value in report.fingerprints.items()},
         "statuses": end.counts,
         "beyond_two": end.beyond,
@@ -279,11 +317,17 @@ def draw(report: Report, out: Path) -> dict[str, Path]:
 
 def page(report: Report, drawn: dict[str, Path]) -> str:
     """Return the table as an HTML page that fetches nothing."""
+    headings, texts = rows(report)
+    facts: list[tuple[str, str]] = [
+        (result.status, values(report, result)["command"] or "") for result in report.results
+    ]
+    facts += [("floor", "")] * (len(texts) - len(facts))
     template = environment(Path(__file__).parent).get_template("page.html")
     body = template.render(
         table=report.table,
-        headings=HEADINGS,
-        rows=[(row(result), result.status, values(report, result)) for result in report.results],
+        headings=headings,
+        numbers=NUMBERS,
+        rows=list(zip(texts, facts, strict=True)),
         notes=notes(report),
         sources=sources(report),
         figures=pictures(drawn),

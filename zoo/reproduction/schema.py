@@ -80,6 +80,34 @@ class Witness(Part):
     text: str = ""
 
 
+class Reading(Part):
+    """Another reading of what a column measures, where the paper leaves it open.
+
+    Attributes:
+        what: the reading, in words.
+        divide_by: number that the energy of paths is compared with, in place of the one of the record.
+    """
+
+    what: str
+    divide_by: Annotated[float, Gt(0)]
+
+
+class Suspect(Part):
+    """What could explain a difference, and what a computation or a run said about it.
+
+    Attributes:
+        what: the suspect.
+        finding: ``ruled out``, ``explains a part``, ``explains it`` or ``open``.
+        by: the computation or run, and what it showed.
+        columns: the columns concerned.
+    """
+
+    what: str
+    finding: Literal["ruled out", "explains a part", "explains it", "open"]
+    by: str
+    columns: Annotated[list[str], Len(1)]
+
+
 class Column(Part):
     """A column of the table.
 
@@ -92,6 +120,7 @@ class Column(Part):
             another quantity.
         margin: half-width of the range in which values count as equal, in ``unit``. Fixed before any run.
         margin_from: where the margin comes from.
+        readings: other readings of what is measured: there is a verdict only if it is the same by all.
     """
 
     metric: str
@@ -99,8 +128,9 @@ class Column(Part):
     unit: str = "nats"
     better: Better = "lower"
     kind: Kind | None = None
-    margin: Annotated[float, Gt(0)] | None = None
-    margin_from: str = ""
+    margin: Annotated[float, Gt(0)]
+    margin_from: Annotated[str, Len(1)]
+    readings: list[Reading] = []
 
 
 class Recipe(Part):
@@ -137,14 +167,12 @@ class ClosedForm(Part):
         data: overrides of the data, first of all ``data``.
         fit: the density that is fitted to the training split and evaluated on the test split.
         value: what it must give, in nats for each test point, as a negative log-likelihood.
-        tolerance: largest difference that rounding explains.
-        standard_error: of ``value`` over the test points, if the data are drawn anew and can only agree so
-            far.
+        tolerance: largest difference that rounding explains or, of data that are drawn anew, chance.
         source: where ``value`` comes from.
     """
 
     data: dict[str, Any]
-    fit: Literal["gaussian", "class gaussians", "bernoulli", "transport"]
+    fit: Literal["gaussian", "class gaussians", "bernoulli"]
     value: float
     tolerance: Annotated[float, Gt(0)]
     source: str = ""
@@ -214,6 +242,7 @@ class Table(Part):
         columns: by name, in order.
         recipes: by key.
         closed_forms: by key; those of the data are checked before any training.
+        suspects: what could explain differences, and what is known about it.
         defaults: settings of every cell that does not have them itself.
         cells: the published values.
         name: the file's name, without its ending.
@@ -230,6 +259,7 @@ class Table(Part):
     columns: Annotated[dict[str, Column], Len(1)]
     recipes: dict[str, Recipe] = {}
     closed_forms: dict[str, ClosedForm] = {}
+    suspects: list[Suspect] = []
     defaults: dict[str, Any] = Field(default={}, exclude=True)
     cells: list[Cell]
     name: str
@@ -266,6 +296,12 @@ class Table(Part):
                     raise ValueError(f"the cell '{cell.name}' names the {kind} '{name}', which is not there")
             if cell.grade != "M" and self.sources[cell.source].grade == "M":
                 raise ValueError(f"the cell '{cell.name}' has grade {cell.grade}, but its source is recalled")
+        for suspect in self.suspects:
+            for column in suspect.columns:
+                if column not in self.columns:
+                    raise ValueError(
+                        f"the suspect '{suspect.what}' names the column '{column}', which is not there"
+                    )
         return self
 
     @property
@@ -281,7 +317,10 @@ class Table(Part):
         """
         if only is None:
             return list(self.cells)
-        row, _, column = only.partition("/")
+        row, slash, column = only.partition("/")
+        if slash and not column:
+            choice = f"the row is --only '{row}'" if row else "leave out --only for all cells"
+            raise ZooError(f"--only '{only}' names no column after the slash; {choice}.")
         rows = [_resolve("row", self.name, row, self.rows)] if row else self.rows
         columns = [_resolve("column", self.name, column, self.columns)] if column else [*self.columns]
         chosen = [cell for cell in self.cells if cell.row in rows and cell.column in columns]

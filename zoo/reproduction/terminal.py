@@ -11,7 +11,19 @@ from rich.table import Table as RichTable
 
 from zoo.reproduction.overview import command, ready_cells
 from zoo.reproduction.reproduce import Report
-from zoo.reproduction.texts import DEFINITIONS, error_kind, foot, ours, published, z_text
+from zoo.reproduction.texts import (
+    DEFINITIONS,
+    FLOOR,
+    Floor,
+    counted,
+    error_kind,
+    floors,
+    foot,
+    number,
+    ours,
+    published,
+    z_text,
+)
 from zoo.reproduction.verdict import Result
 
 COLOURS = {"replicated": "green", "within error": "cyan", "failed": "red", "not run": "dim"}
@@ -24,23 +36,35 @@ def print_report(report: Report, console: Console) -> None:
     for column in table.columns:
         results = [result for result in report.results if result.cell.column == column]
         if results:
-            console.print(_column(column, results))
+            console.print(_column(column, results, floors(report).get(column)))
     kinds = dict.fromkeys(filter(None, (error_kind(result.cell) for result in report.results)))
     if kinds:
         console.print(f"  published ±: {'; '.join(kinds)}", style="dim", markup=False, highlight=False)
     lines = foot(report).lines()
-    if ready := ready_cells(report.results, table):
-        lines.append(f"{len(ready)} cells can be run here, such as: {command(ready[0], table)}")
+    lines += runnable(report)
     if any(result.ours is not None for result in report.results):
         lines += DEFINITIONS
     for line in lines:
         console.print(f"  {line}", style="dim", markup=False, highlight=False)
 
 
-def _column(name: str, results: Sequence[Result]) -> RichTable:
+def runnable(report: Report) -> list[str]:
+    """Return how many cells can be run on this machine, how many need an accelerator, and a command each."""
+    table, lines = report.table, []
+    ready = ready_cells(report.results, table)
+    for needed, where in ((False, "here"), (True, "on an accelerator")):
+        cells = [cell for cell in ready if table.recipes[cell.cell.recipe or ""].accelerator == needed]
+        if cells:
+            lines.append(
+                f"{counted(len(cells), 'cell')} can be run {where}, such as: {command(cells[0], table)}"
+            )
+    return lines
+
+
+def _column(name: str, results: Sequence[Result], floor: Floor | None) -> RichTable:
     column = results[0].column
     arrow = {"higher": " ↑", "lower": " ↓"}.get(column.better, "")
-    margin = f", margin ±{column.margin:g}" if column.margin is not None else ""
+    margin = f", margin ±{column.margin:g}"
     unit = "" if column.unit == "1" else f", {column.unit}"
     rich = RichTable(
         title=escape(f"{name}{arrow}{unit}{margin}"),
@@ -62,4 +86,6 @@ def _column(name: str, results: Sequence[Result]) -> RichTable:
             z_text(result),
             f"[{colour}]{escape(result.label)}[/]",
         )
+    if floor is not None:
+        rich.add_row(FLOOR, "", f"{number(floor.value, floor.deviation)} r{floor.deviation:.2g}", "", "floor")
     return rich

@@ -12,11 +12,12 @@ import numpy as np
 from zoo.comparison.collect import Run
 from zoo.record import LIKELIHOOD
 from zoo.reproduction.reproduce import Report
-from zoo.reproduction.schema import Cell, Source
+from zoo.reproduction.schema import Cell, Reading, Source
 from zoo.reproduction.statistics import BY_CHANCE, overall
 from zoo.reproduction.verdict import VERDICTS, Result
 
 FAR = 10  # robust deviations beyond which a test point counts as far from the others
+LIKELIHOODS = ("nll", "bits_per_dim")  # metrics that the log-likelihoods of test points give
 ERRORS = {
     "standard error over test points": "s.e. over test points",
     "two standard errors over test points": "2 s.e. over test points",
@@ -24,6 +25,7 @@ ERRORS = {
     "standard error over runs": "s.e. over {} runs",
     "unknown": "meaning unknown",
 }
+FLOOR = "two real samples"  # name of the row with the floors
 DEFINITIONS = (
     "Replicated means: another team, its own code (ACM's words); equivalence is shown, the 90 % interval "
     "of the difference lies within the margin, which was fixed before any run.",
@@ -39,6 +41,15 @@ def digits(number: float, error: float | None = None) -> int:
     if not reference or not math.isfinite(reference):
         return 2
     return min(4, max(0, 1 - math.floor(math.log10(reference))))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "run"), counted(2, "run")
+    ('1 run', '2 runs')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def number(value: float | None, error: float | None = None) -> str:
@@ -83,6 +94,38 @@ def z_text(result: Result) -> str:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """What a metric gives for two samples of the data themselves: no model is expected below it.
+
+    Attributes:
+        value: the mean over draws, and over the runs of the column.
+        deviation: the largest standard deviation over the draws of a run.
+    """
+
+    value: float
+    deviation: float
+
+
+def floors(report: Report) -> dict[str, Floor]:
+    """Return the floor of each column in whose runs it was measured, by the column."""
+    found = {}
+    for name, column in report.table.columns.items():
+        details = [
+            metric.details
+            for result in report.results
+            if result.cell.column == name and result.ours is not None
+            for run in result.ours.runs
+            if (metric := run.record.metrics.get(column.metric)) is not None
+        ]
+        measured = [one for one in details if one.get("floor") is not None and "floor_deviation" in one]
+        if measured:
+            values = [abs(column.factor) * float(one["floor"]) for one in measured]
+            spread = max(abs(column.factor) * float(one["floor_deviation"]) for one in measured)
+            found[name] = Floor(sum(values) / len(values), spread)
+    return found
+
+
+@dataclass(frozen=True)
 class Foot:
     """What stands below a table.
 
@@ -105,7 +148,7 @@ class Foot:
         total = sum(self.counts.values())
         verdicts = sum(n for status, n in self.counts.items() if status in VERDICTS)
         lines = [
-            f"{total} cells, {verdicts} with a verdict: "
+            f"{counted(total, 'cell')}, {verdicts} with a verdict: "
             + ", ".join(f"{n} {status}" for status, n in self.counts.items())
             + "."
         ]
@@ -120,10 +163,18 @@ class Foot:
 
 def foot(report: Report) -> Foot:
     """Return the foot of a report."""
-    results = report.results
+    results, table = report.results, report.table
     differences = [result.difference for result in results if result.difference is not None]
     counts = Counter(result.status for result in results)
     notes = [note for result in results for note in _notes(result)]
+    notes += _outlying(results)
+    shown = {result.cell.column for result in results if result.ours is not None}
+    notes += [
+        f"Suspect for {', '.join(suspect.columns)}: {_bare(suspect.what)}: {suspect.finding}, "
+        f"{_bare(suspect.by)}."
+        for suspect in table.suspects
+        if shown & set(suspect.columns)
+    ]
     notes += [f"{warning}." for warning in map(_bare, report.warnings)]
     return Foot(
         dict(counts.most_common()),
@@ -158,10 +209,29 @@ def _notes(result: Result) -> list[str]:
         notes.append(f"{name}: the paper chose on the test set, zoo on validation.")
     if cell.note:
         notes.append(f"{name}: {_bare(cell.note)}.")
-    notes += [f"{name}: {sentence}" for sentence in map(outliers, result.ours.runs) if sentence]
+    notes += [f"{name}: by {text}." for text in map(_reading, result.readings)]
     if result.difference is not None and abs(result.difference.z) > 2 and cell.witnesses:
         notes.append(f"{name}: {witnessed(result)}")
     return notes
+
+
+def _reading(pair: tuple[Reading, Result]) -> str:
+    """Return a cell's value and verdict by another reading of what is measured."""
+    reading, result = pair
+    return f"{reading.what} ({reading.divide_by:g}): {ours(result)}, z {z_text(result)}, {result.label}"
+
+
+def _outlying(results: Sequence[Result]) -> list[str]:
+    """Return a sentence on each run behind a likelihood some of whose test points lie far from the others."""
+    notes: dict[str, str] = {}
+    for result in results:
+        if result.column.metric not in LIKELIHOODS or result.ours is None:
+            continue
+        for run in result.ours.runs:
+            sentence = "" if run.record.run_id in notes else outliers(run)
+            if sentence:
+                notes[run.record.run_id] = f"{result.cell.name}: {sentence}"
+    return [*notes.values()]
 
 
 def outliers(run: Run) -> str:
@@ -178,9 +248,9 @@ def outliers(run: Run) -> str:
     far = int((np.abs(values - middle) > FAR * robust).sum()) if robust else 0
     if not far:
         return ""
-    points = "point lies" if far == 1 else "points lie"
+    lie = "lies" if far == 1 else "lie"
     return (
-        f"{far} of {len(values)} test {points} more than {FAR} robust deviations from the median "
+        f"{far} of {len(values)} test points {lie} more than {FAR} robust deviations from the median "
         f"log-likelihood of {middle:.6g} (seed {run.record.seed})."
     )
 

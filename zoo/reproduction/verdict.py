@@ -7,7 +7,7 @@
 | differs slightly | more than two combined errors, yet the difference itself is within the margin |
 | differs: better, differs: worse, differs | more than two combined errors and outside the margin |
 | partial budget | the recipe was cut short: never a verdict |
-| protocol differs | another number is measured than the published one |
+| protocol differs | another number is measured than the published one, or which one is open and matters |
 | published value unverified | the value was recalled, not read (grade M): never a verdict |
 | failed | half of the seeds or more diverged or failed |
 | not run | with what it needs: device-hours, a file, a model, a recipe |
@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from zoo.comparison.collect import Run
 from zoo.record import Metric
 from zoo.reproduction.closed_form import Fingerprint
 from zoo.reproduction.runs import RecipeRuns
-from zoo.reproduction.schema import Cell, Column, Deviation, Table
+from zoo.reproduction.schema import Cell, Column, Deviation, Reading, Table
 from zoo.reproduction.statistics import Difference, Spread, difference, mean_and_deviation
 
 Status = Literal[
@@ -87,6 +87,7 @@ class Result:
         refit_from: whose spread over refits stands for the side that has none.
         partial: whether ``ours`` comes from runs that were cut short.
         deviations: the known differences.
+        readings: the result by each other reading of what the column measures.
     """
 
     cell: Cell
@@ -99,6 +100,7 @@ class Result:
     refit_from: str = ""
     partial: bool = False
     deviations: Sequence[Deviation] = ()
+    readings: Sequence[tuple[Reading, Result]] = ()
 
 
 def judge(
@@ -124,8 +126,25 @@ def judge(
         spread, row = None, ""
         if value is not None and value.refit is None and value.value is not None:
             spread, row = _borrow(table, cell, ours)
-        results.append(_result(table, cell, value, partial, by_recipe, costs or {}, spread, row))
+        result = _result(table, cell, value, partial, by_recipe, costs or {}, spread, row)
+        if result.status in VERDICTS and value is not None and value.runs:
+            others = [
+                (reading, _result(table, cell, again, partial, by_recipe, costs or {}, spread, row))
+                for reading in result.column.readings
+                for again in [_collect(result.column, by_recipe[cell.recipe or ""].full, reading)]
+            ]
+            result = _settled(replace(result, readings=others))
+        results.append(result)
     return results
+
+
+def _settled(result: Result) -> Result:
+    """Return a verdict if it is the same by all readings of what is measured, and none otherwise."""
+    if all(other.status == result.status for _, other in result.readings):
+        return result
+    status: Status = "protocol differs"
+    reason = f"the paper leaves open what it measures; by zoo's own reading it would be: {result.label}"
+    return replace(result, difference=None, status=status, label=status, reason=reason, refit_from="")
 
 
 def _ours(
@@ -147,8 +166,8 @@ def _ours(
     return _collect(column, chosen), partial
 
 
-def _collect(column: Column, runs: Mapping[int, Run]) -> Ours:
-    """Return our value from the runs of a recipe."""
+def _collect(column: Column, runs: Mapping[int, Run], reading: Reading | None = None) -> Ours:
+    """Return our value from the runs of a recipe, by another reading of the metric if one is given."""
     metrics: dict[int, Metric] = {}
     failed: dict[int, str] = {}
     for seed, run in sorted(runs.items()):
@@ -159,7 +178,7 @@ def _collect(column: Column, runs: Mapping[int, Run]) -> Ours:
             failed[seed] = f"no {column.metric}"
         else:
             metrics[seed] = metric
-    values = {seed: column.factor * float(metric.value or 0) for seed, metric in metrics.items()}
+    values = {seed: column.factor * _value(metric, reading) for seed, metric in metrics.items()}
     if not values:
         return Ours(None, {}, failed, runs=list(runs.values()))
     mean, deviation = mean_and_deviation([*values.values()])
@@ -167,6 +186,13 @@ def _collect(column: Column, runs: Mapping[int, Run]) -> Ours:
     test = sorted(errors)[len(errors) // 2] * abs(column.factor) if errors else None
     first = next(iter(metrics.values()))
     return Ours(mean, values, failed, deviation, test, first.n, first.kind, list(runs.values()))
+
+
+def _value(metric: Metric, reading: Reading | None) -> float:
+    """Return a metric's value; by a reading, its energy relative to the reading's number."""
+    if reading is None:
+        return float(metric.value or 0)
+    return abs(float(metric.details["energy"]) - reading.divide_by) / reading.divide_by
 
 
 def _borrow(
@@ -248,39 +274,39 @@ def _result(
         return result("within error", reason="neither side has an error: seeds are needed")
     status = _verdict(gap, column)
     label: str = status
+    if status == "differs slightly" and column.better != "neither":
+        label += ", better" if (gap.value > 0) == (column.better == "higher") else ", worse"
     if status == "replicated" and any(deviation.touches == "training" for deviation in deviations):
         label = "replicated with deviations"
     if any(deviation.touches == "data" for deviation in deviations):
         label = f"redrawn data: {label}"
     if ours.failed:
         label += f" ({len(ours.failed)} of {seeds} seeds failed)"
-    return result(status, label, _basis(gap, column, ours), gap)
+    return result(status, label, _basis(gap, ours), gap)
 
 
 def _verdict(gap: Difference, column: Column) -> Status:
     """Return the verdict on a difference."""
     margin = column.margin
     low, high = gap.interval
-    if margin is not None and gap.refit_known and -margin < low and high < margin:
+    if gap.refit_known and -margin < low and high < margin:
         return "replicated"
     if abs(gap.z) <= 2:
         return "within error"
-    if margin is not None and abs(gap.value) <= margin:
+    if abs(gap.value) <= margin:
         return "differs slightly"
     if column.better == "neither":
         return "differs"
     return "differs: better" if (gap.value > 0) == (column.better == "higher") else "differs: worse"
 
 
-def _basis(gap: Difference, column: Column, ours: Ours) -> str:
+def _basis(gap: Difference, ours: Ours) -> str:
     """Return in words what a verdict rests on, where it is not the usual."""
     notes = []
     if not gap.refit_known:
         notes.append("one seed and no spread over refits: by test points alone")
     elif gap.borrowed == "published" and len(ours.seeds) == 1:
         notes.append("one seed; the published spread over refits stands for ours")
-    if column.margin is None:
-        notes.append("no margin of equivalence is fixed")
     return "; ".join(notes)
 
 

@@ -147,10 +147,14 @@ class _Lines:
                 progress = describe_progress(job.progress) if job.progress else ""
                 self._print(f"  {job.identity.run_id}: {job.state} {progress}")
         if left := describe_seconds(seconds_left(self.plan, self.workers)):
-            self._print(f"  {_count_done(self.plan)} of {self.size} jobs · {left}")
+            self._print(f"  {_count_done(self.plan)} of {_jobs(self.size)} · {left}")
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _jobs(number: int) -> str:
+    return f"{number} job{'' if number == 1 else 's'}"
 
 
 class _Screen:
@@ -186,7 +190,7 @@ class _Screen:
         table.add_row(
             "[bold]sweep[/]",
             _bar(done / max(1, self.size)),
-            " · ".join(filter(None, (f"{done} of {self.size} jobs", left))),
+            " · ".join(filter(None, (f"{done} of {_jobs(self.size)}", left))),
         )
         for job in filter(lambda job: job.is_running, self.plan.jobs):
             progress = job.progress

@@ -177,8 +177,9 @@ def _queue(plan: Plan, launcher: Launcher) -> Batches:
 
 
 def _summary(plan: Plan, done: int) -> str:
+    jobs = f"{plan.size} job{'' if plan.size == 1 else 's'}"
     return (
-        f"Sweep [bold]{escape(plan.name)}[/]: {plan.size} jobs, {done} done, {plan.size - done} left; "
+        f"Sweep [bold]{escape(plan.name)}[/]: {jobs}, {done} done, {plan.size - done} left; "
         f"runs in {escape(_relative(plan.root))}"
     )
 
