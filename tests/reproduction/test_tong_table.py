@@ -1,8 +1,10 @@
-"""Tests of Tong et al.'s table: what its data must give."""
+"""Tests of Tong et al.'s table: what its data must give, and its numbers that a script computed."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,3 +54,12 @@ def test_every_pairs_fingerprint_is_that_of_its_covariance_in_closed_form(name):
 @pytest.mark.parametrize("change", [lambda x: 1.06 * x, lambda x: x * [1, 1.12]], ids=["scale", "axis"])
 def test_data_of_another_scale_do_not_have_it(name, change):
     assert not fingerprint(forms()[name], splits(name, change)).holds
+
+
+def test_the_readings_of_the_path_energy_are_those_that_the_script_computed():
+    computed = json.loads(Path("results/papers/tong_table2/suspects.json").read_text(encoding="utf-8"))
+    columns = load("tong_table2").columns
+    for name, pair in (("N->8gaussians", "normal_8gaussians"), ("moons->8gaussians", "moons_8gaussians")):
+        found = [reading.divide_by for reading in columns[f"{name} NPE"].readings]
+        means = [value["mean"] for value in computed[pair]["denominators"].values()]
+        assert found == pytest.approx(means[2:], abs=0.005)

@@ -176,6 +176,8 @@ def _collect(column: Column, runs: Mapping[int, Run], reading: Reading | None = 
             failed[seed] = run.record.status
         elif metric is None or metric.value is None or not math.isfinite(metric.value):
             failed[seed] = f"no {column.metric}"
+        elif reading is not None and "energy" not in metric.details:
+            failed[seed] = "no energy of paths"
         else:
             metrics[seed] = metric
     values = {seed: column.factor * _value(metric, reading) for seed, metric in metrics.items()}
