@@ -82,8 +82,8 @@ bench: $(READY)
 	    $(BIN)/python scripts/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
 	done; \
 	$(EMBED) docs/claims.md results/benchmarks/jacobi.md || failed="$$failed jacobi.md"; \
-	$(EMBED) docs/results.md results/benchmarks/peers/best.md results/benchmarks/peers/aims.md \
-	    results/benchmarks/peers/growth.md || failed="$$failed peers"; \
+	$(EMBED) docs/results.md results/benchmarks/peers/best.md results/benchmarks/peers/aims.md || failed="$$failed peers"; \
+	$(EMBED) docs/results.md results/benchmarks/peers/growth.md || failed="$$failed growth"; \
 	$(EMBED) docs/speed.md $(SPEED:%=results/benchmarks/speed/%.md) || failed="$$failed speed"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
