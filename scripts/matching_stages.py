@@ -2,11 +2,12 @@
 
 python scripts/matching_stages.py
 
-The claim about matching compares two trainings of one field for equal seconds. Its first stage ran on another
-machine than the runs that decide, and on the second machine other work slowed some runs. So the table has each
-stage alone and all together, with Welch's interval of the difference (matching minus likelihood, without the
-error of the test examples, which all share), the p of its two one-sided tests of equivalence, and whether a side
-has a heavy tail, for which the ledger takes ranks instead. Nothing is trained here.
+The claim about matching compares two trainings of one field for equal seconds. Its first stage ran on
+another machine than the runs that decide, and on the second machine other work slowed some runs. So the
+table has each stage alone and all together, with Welch's interval of the difference (matching minus
+likelihood, without the error of the test examples, which all share), the p of its two one-sided tests of
+equivalence, and whether a side has a heavy tail, for which the ledger takes ranks instead. Nothing is
+trained here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ EXTENDED = {"digits": 30, "8gaussians": 21}  # the first seed of those added whe
 def table(first: Sequence[Run], second: Sequence[Run]) -> str:
     """Return the Markdown table of the stages, a line for each data set and set of seeds."""
     text = [
-        "| data | runs | n | updates by likelihood | by matching | difference [95 %] | p, equivalent | heavy tail |",
+        "| data | runs | n | updates by likelihood | by matching | difference [95 %] | p, equivalent "
+        "| heavy tail |",
         "|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for data, since in EXTENDED.items():
