@@ -33,9 +33,7 @@ def test_keys_are_splitmix_of_their_stream_and_row():
     for counter in (7, -1, 2**40):
         stream = reference_splitmix((stream + counter + golden) % 2**64)
     expected = [reference_splitmix((stream + golden * row) % 2**64) for row in (2, 3, 4)]
-    for device in (None, "cpu"):  # computed by torch, and by NumPy
-        keys = rng.keys(7, -1, 2**40, count=3, first=2, device=device)
-        assert [key % 2**64 for key in keys.tolist()] == expected
+    assert [key % 2**64 for key in rng.keys(7, -1, 2**40, count=3, first=2).tolist()] == expected
 
 
 def test_uniform_noise_is_a_hash_of_key_draw_and_position():
@@ -79,16 +77,6 @@ def test_rows_do_not_depend_on_the_batch():
         assert torch.equal(rng.normal(x[2:4]), whole[2:4])
     with rng.keyed(rng.content_keys(x, salt=1)):
         assert not torch.equal(rng.normal(x), whole)
-
-
-@pytest.mark.parametrize("kind", ["uniform", "normal", "rademacher"])
-def test_a_row_of_a_batch_too_large_for_one_block_of_memory_has_its_own_noise(kind):
-    keys, like = rng.keys(4, count=700), torch.empty(700, 3, 7, 5)
-    with rng.keyed(keys):
-        whole = getattr(rng, kind)(like)
-    for row in (0, 1, 142, 143, 699):
-        with rng.keyed(keys[row : row + 1]):
-            assert getattr(rng, kind)(like[:1]).equal(whole[row : row + 1])
 
 
 def test_repeated_rows_get_different_noise():

@@ -13,8 +13,7 @@ resumed run does not need a saved generator. Outside of a block the functions us
 True
 
 The mixer is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-generators", OOPSLA 2014) on wrapping 64-bit integers. On a CPU NumPy computes it, with the same integers: a
-call of one of its functions takes a fraction of the time of torch's, and a draw makes a dozen of them.
+generators", OOPSLA 2014) on wrapping 64-bit integers.
 """
 
 from __future__ import annotations
@@ -22,10 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache, partial
-from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,13 +32,11 @@ def _signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
-_BLOCK = 15000  # words that NumPy mixes at once, in memory that a processor's cache holds
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
 
 
-Words = TypeVar("Words", Tensor, "np.ndarray[Any, np.dtype[np.int64]]")  # 64-bit integers, wrapping
 KeyOf = Callable[[int], int]  # from the number of a row to its key, on the host
 
 
@@ -75,11 +69,8 @@ class _Source:
 _active: _Source | None = None
 
 
-def _shift(x: Words, bits: int) -> Words:
-    """Return ``x`` shifted to the right, with zeros on the left; ``>>`` of signed integers keeps the sign."""
-    if isinstance(x, Tensor):
-        return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
-    return (x.view(np.uint64) >> bits).view(np.int64)
+def _shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)  # logical: torch's >> keeps the sign
 
 
 def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
@@ -89,26 +80,14 @@ def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
     return -_GOLDEN * ~torch.arange(count, dtype=torch.int64, device=device)
 
 
-@lru_cache(maxsize=8)
-def _golden_multiples_on_host(count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    multiples = -_GOLDEN * ~np.arange(count)
-    multiples.flags.writeable = False
-    return multiples
-
-
-def mix(x: Words) -> Words:
+def mix(x: Tensor) -> Tensor:
     """Apply SplitMix64's finaliser to int64, wrapping: a bijection whose output bits look independent."""
-    x = x ^ _shift(x, 30)  # new, so that it may be changed in place
+    x = x ^ _shift(x, 30)  # a new tensor, which may be changed in place
     x *= _MULTIPLIER_1
     x ^= _shift(x, 27)
     x *= _MULTIPLIER_2
     x ^= _shift(x, 31)
     return x
-
-
-def _on_host(device: torch.device | str | None) -> bool:
-    """Return whether NumPy computes the noise of this device."""
-    return device is not None and torch.device(device).type == "cpu" and not torch.compiler.is_compiling()
 
 
 def mix_integer(x: int) -> int:
@@ -134,10 +113,8 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
     >>> bool((keys(7, count=5)[2:] == keys(7, count=3, first=2)).all())
     True
     """
-    start = _signed((stream(*counters) + _GOLDEN * (int(first) - 1)) % 2**64)
-    if _on_host(device):
-        return torch.from_numpy(mix(start + _golden_multiples_on_host(count)))
-    return mix(start + _golden_multiples(count, device))
+    start = stream(*counters) + _GOLDEN * (int(first) - 1)
+    return mix(_signed(start % 2**64) + _golden_multiples(count, device))
 
 
 def key(*counters: int, row: int) -> int:
@@ -240,64 +217,32 @@ def restore(state: State | None) -> AbstractContextManager[None]:
     return _DrawingFrom(None if state is None else _Source(*state))
 
 
-def _draw(like: Tensor, numbers: Callable[[Any], Tensor]) -> Tensor | None:
-    """Return numbers made from 64 random bits for each element of ``like``; None outside of a keyed block.
-
-    Args:
-        like: a tensor of the shape and on the device of the noise.
-        numbers: function from bits, an int64 tensor or array, to a tensor of their shape.
-    """
+def _bits(like: Tensor) -> Tensor | None:
+    """Return 64 random bits for each element of ``like``; None outside of a keyed block."""
     source = _active
     if source is None:
         return None
     rows, count = like.shape[0], source.keys.shape[0]
     if count == 0 or rows % count:
         raise ValueError(f"Noise for {rows} rows needs a number of keys that divides {rows}; got {count}.")
+    row_keys = source.keys.to(like.device)
+    if rows != count:  # copies of a row (x repeated K times) get different noise
+        copies = _golden_multiples(rows // count, like.device) - _GOLDEN
+        row_keys = mix(row_keys + copies[:, None]).flatten()
     source.draws += 1
-    size = like.shape[1:].numel() if rows else 0
-    if not _on_host(like.device):
-        multiples = partial(_golden_multiples, device=like.device)
-        of_rows = _row_keys(source.keys.to(like.device), source.draws, rows, multiples)
-        return numbers(mix(of_rows + multiples(size))).view(like.shape)
-    row_keys = _row_keys(source.keys.cpu().numpy(), source.draws, rows, _golden_multiples_on_host)
-    places, step = _golden_multiples_on_host(size), max(1, _BLOCK // max(1, size))
-    blocks = [numbers(mix(row_keys[i : i + step] + places)) for i in range(0, max(1, rows), step)]
-    values = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
-    return values if like.ndim == 2 else values.view(like.shape)
-
-
-def _row_keys(keys: Words, draw: int, rows: int, multiples: Callable[[int], Words]) -> Words:
-    """Return a key for each row of a draw, ``(rows, 1)``; copies of a row (x repeated K times) differ.
-
-    Args:
-        keys: the keys of the block, whose number divides ``rows``.
-        draw: number of the draw, from 1.
-        rows: number of rows.
-        multiples: function that returns so many multiples of ``_GOLDEN``, from the first.
-    """
-    if rows != keys.shape[0]:
-        keys = mix(keys + (multiples(rows // keys.shape[0]) - _GOLDEN)[:, None]).reshape(-1)
-    return mix(keys + _signed(draw * 0xD1342543DE82EF95 % 2**64))[:, None]
-
-
-def _floats(words: Words, scale: float, dtype: torch.dtype) -> Tensor:
-    """Return integers times ``scale`` as numbers of dtype float32 or float64, in a new tensor."""
-    if isinstance(words, Tensor):
-        return words.to(dtype).mul_(scale)
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    return torch.from_numpy(np.multiply(words, scale, dtype=kind, casting="unsafe"))
+    row_keys = mix(row_keys + _signed(source.draws * 0xD1342543DE82EF95 % 2**64))
+    size = like[0].numel() if rows else 0
+    return mix(row_keys[:, None] + _golden_multiples(size, like.device)).view(like.shape)
 
 
 def uniform(like: Tensor) -> Tensor:
     """Draw uniform noise on [0, 1) with the shape ``(rows, ...)``, dtype and device of ``like``."""
-    values = _draw(like, partial(_uniform, dtype=like.dtype))
-    return torch.rand_like(like) if values is None else values
-
-
-def _uniform(bits: Words, dtype: torch.dtype) -> Tensor:
-    resolution = 53 if dtype == torch.float64 else 24 if dtype == torch.float32 else 8
-    wide = torch.float64 if dtype == torch.float64 else torch.float32  # holds that many bits exactly
-    return _floats(_shift(bits, 64 - resolution), 2.0**-resolution, wide).to(dtype)
+    bits = _bits(like)
+    if bits is None:
+        return torch.rand_like(like)
+    resolution = 53 if like.dtype == torch.float64 else 24 if like.dtype == torch.float32 else 8
+    wide = torch.float64 if like.dtype == torch.float64 else torch.float32  # holds that many bits exactly
+    return _shift(bits, 64 - resolution).to(wide).mul_(2.0**-resolution).to(like.dtype)
 
 
 def uniform_of_first(rows: int) -> float | None:
@@ -326,15 +271,13 @@ def uniform_of_first(rows: int) -> float | None:
 
 def normal(like: Tensor) -> Tensor:
     """Draw standard normal noise with the shape, dtype and device of ``like`` (Box-Muller)."""
+    bits = _bits(like)
+    if bits is None:
+        return torch.randn_like(like)
     wide = torch.float64 if like.device.type != "mps" else torch.float32
-    values = _draw(like, partial(_normal, wide=wide))
-    return torch.randn_like(like) if values is None else values.to(like.dtype)
-
-
-def _normal(bits: Words, wide: torch.dtype) -> Tensor:
-    first = _floats(_shift(bits, 32) + 1, 2.0**-32, wide)
-    second = _floats(bits & 0xFFFFFFFF, 2 * math.pi * 2.0**-32, wide)
-    return first.log_().mul_(-2).sqrt_().mul_(second.cos_())
+    first = _shift(bits, 32).add_(1).to(wide).mul_(2.0**-32)
+    second = bits.bitwise_and_(0xFFFFFFFF).to(wide).mul_(2 * math.pi * 2.0**-32)
+    return first.log_().mul_(-2).sqrt_().mul_(second.cos_()).to(like.dtype)
 
 
 def rademacher(like: Tensor) -> Tensor:
