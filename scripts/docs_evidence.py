@@ -1,4 +1,4 @@
-"""A hook of mkdocs that adds the HTML page of the claims' records, to which the slide links, to the site."""
+"""A hook of mkdocs that adds what the documentation shows or links from results/ to the site."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-PAGE = "results/claims/index.html"  # relative to the root of the repository
+ADDED = {  # relative to the root of the repository, and in the site
+    "results/claims/index.html": "claims-page.html",
+    "results/benchmarks/peers/figure.svg": "speed-of-peers.svg",
+    "results/benchmarks/peers/growth.svg": "growth.svg",
+}
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Return the site's files with the page added, so that links to it in the documentation work."""
-    page = File.generated(config, f"../{PAGE}", abs_src_path=str(Path(config.config_file_path).parent / PAGE))
-    page.dest_uri = "claims-page.html"
-    files.append(page)
+    """Return the site's files with these added, so that links to them in the documentation work."""
+    root = Path(config.config_file_path).parent
+    for place, name in ADDED.items():
+        added = File.generated(config, f"../{place}", abs_src_path=str(root / place))
+        added.dest_uri = name
+        files.append(added)
     return files

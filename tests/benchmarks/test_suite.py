@@ -251,6 +251,7 @@ def test_a_run_writes_its_own_command_and_keeps_the_rows_of_a_peer_that_is_gone(
 
     shutil.copytree(RESULTS, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "peers" / "cases.json"
+    path.unlink()
     monkeypatch.setattr(command.tables, "RESULTS", tmp_path)
     monkeypatch.setattr(cases, "CASES", {"maf": (made, (64,))})
     monkeypatch.setattr(command, "CASES", cases.CASES)
