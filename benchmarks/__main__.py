@@ -45,14 +45,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def count(text: str) -> int:
-    """Return a whole number of at least 1."""
+    """Return the whole number that ``text`` gives; refuse what is below 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 1; got {text}.")
     return int(text)
 
 
 def duration(text: str) -> float:
-    """Return a finite number of seconds above 0."""
+    """Return the number of seconds that ``text`` gives; refuse what is not above 0 or infinite."""
     try:
         value = float(text)
     except ValueError:

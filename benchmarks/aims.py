@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-PEER: Literal["peer"] = "peer"  # time of the best peer by zoo's
+PEER: Literal["peer"] = "peer"  # time of the fastest peer, divided by zoo's
 SHARE: Literal["share"] = "share"  # zoo's share of the bare arithmetic's speed
-COMPILED: Literal["compiled"] = "compiled"  # time of eager zoo by compiled zoo's
+COMPILED: Literal["compiled"] = "compiled"  # time of zoo without torch.compile, divided by its time with it
 UNITS = {
     PEER: "time of the fastest peer by zoo's",
     SHARE: "share of the bare arithmetic's speed",

@@ -22,7 +22,7 @@ Make = Callable[[], Jobs]
 
 
 class Flow:
-    """A peer's flow: its parameters, log-density and sampler, as the jobs of a batch.
+    """A flow, zoo's or a peer's, whose density, training step and sampling are timed.
 
     Args:
         module: module with the parameters.
@@ -41,7 +41,7 @@ class Flow:
         step = training(self.module, lambda: -self.log_prob(x).mean())
         jobs = {"density": Job(self.density(x)), "train": Job(step, module=self.module)}
         if self.draw is not None:
-            jobs["sample"] = Job(self._sample(len(x)))
+            jobs["sample"] = Job(sampling(self.module, self.draw, len(x)))
         return jobs
 
     def initialise(self, x: Tensor) -> None:
@@ -49,7 +49,7 @@ class Flow:
         self.log_prob(torch.randn(64, *x.shape[1:]) if x.shape[0] == 1 and x.dim() == 2 else x)
 
     def density(self, x: Tensor) -> Callable[[], None]:
-        """Return the evaluation of a batch, without gradients."""
+        """Return a function that evaluates the log-densities of a batch, without gradients."""
 
         @torch.no_grad()
         def run() -> None:
@@ -59,17 +59,17 @@ class Flow:
 
         return run
 
-    def _sample(self, n: int) -> Callable[[], None]:
-        draw = self.draw
-        assert draw is not None
 
-        @torch.no_grad()
-        def run() -> None:
-            if self.module.training:
-                self.module.eval()
-            draw(n)
+def sampling(module: nn.Module, draw: Callable[[int], object], n: int) -> Callable[[], None]:
+    """Return a function that draws ``n`` samples from a module in evaluation mode."""
 
-        return run
+    @torch.no_grad()
+    def run() -> None:
+        if module.training:
+            module.eval()
+        draw(n)
+
+    return run
 
 
 def training(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:

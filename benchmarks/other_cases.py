@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import floors
 import torch
-from jobs import Jobs, Make, ours, training
+from jobs import Jobs, Make, ours, sampling, training
 from suite import FLOOR, ZOO, Job
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,7 +55,7 @@ def matching(batch: int, dim: int = 43, width: int = 128) -> dict[str, Make]:
     return {
         ZOO: lambda: {
             "train": Job(training(model, lambda: model.matching_loss(x).mean()), module=model),
-            "sample": Job(sampling(model, batch), module=model),
+            "sample": Job(sampling(model, model.sample, batch), module=model),
         },
         "torchcfm": torchcfm,
         "torchdiffeq": torchdiffeq,
@@ -64,18 +64,6 @@ def matching(batch: int, dim: int = 43, width: int = 128) -> dict[str, Make]:
             "sample": floors.products(shapes * SOLVER_STEPS, batch)["sample"],
         },
     }
-
-
-def sampling(model: zoo.GenerativeModel, batch: int) -> Callable[[], None]:
-    """Return the drawing of a batch by a model in evaluation mode."""
-
-    @torch.no_grad()
-    def run() -> None:
-        if model.training:
-            model.eval()
-        model.sample(batch)
-
-    return run
 
 
 def vae(batch: int, latent: int = 16, hidden: int = 512) -> dict[str, Make]:
@@ -143,7 +131,7 @@ def diffusion(batch: int, channels: int = 32, side: int = 16, peer_channels: int
     work = batch * multiplications(lambda: net(time, image))
 
     def of_zoo() -> Jobs:
-        return jobs(model, lambda: model.matching_loss(x).mean(), sampling(model, batch), work)
+        return jobs(model, lambda: model.matching_loss(x).mean(), sampling(model, model.sample, batch), work)
 
     def lucidrains() -> Jobs:
         from denoising_diffusion_pytorch import denoising_diffusion_pytorch as library

@@ -84,7 +84,7 @@ def first(pattern: re.Pattern[str], pieces: Iterable[Piece]) -> float | None:
 
 
 def errors(pieces: list[Piece], end: float) -> list[float]:
-    """Return the relative errors of the times left that were announced before ``end``."""
+    """Return the relative error of each announced time left, but not of those near the ``end``."""
     return [
         float(value) * UNITS[unit] / (end - piece.seconds) - 1
         for piece in pieces

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# The control characters of Unicode (0 to 31, 127 to 159), line and paragraph separators, and the marks that
-# change the direction in which a text is shown.
+# The control characters of Unicode (0 to 31, 127 to 159), the separators of lines and of paragraphs, and the
+# marks that make a text run from right to left or from left to right.
 _STEERING = "\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 _FOUND = re.compile(f"[{_STEERING}]")
 _FOUND_IN_LINES = re.compile(f"(?![\n\t])[{_STEERING}]")
-# Matches each of these characters in the bytes of a JSON file, escaped or not. It also matches some harmless
-# ones, which cost only a second look at the file.
+# Finds these characters in the bytes of a JSON file, whether they are escaped or not. It also finds a few
+# harmless ones (ends of lines, tabs); of a file with any of them every text is made visible.
 _SUSPECT = re.compile(
     rb"\\(?:u00[01789]|u20(?:2[89a-eA-E]|6[6-9])|[bfrnt])"
     rb"|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]"

@@ -18,7 +18,7 @@ LIBRARY = '<script type="application/json" id="library">'
 
 
 def block(text: str, name: str) -> re.Match[str]:
-    """Return a packed block of a page; its first group is what is packed."""
+    """Return the match of a script element that holds packed data; group 1 is the data, in base64."""
     found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text)
     assert found is not None
     return found
@@ -142,7 +142,7 @@ class Slow:
 
 @pytest.fixture
 def slow(page: Path) -> Iterator[Slow]:
-    """Return a server of the page whose library is late."""
+    """Yield a server that holds the drawing library back until the test lets it go."""
     made = Slow(page)
     yield made
     made.go_on.set()

@@ -113,7 +113,7 @@ def legend(figure: Any, families: Sequence[str], columns: int = 3, kinds: Sequen
 def label_points(
     axis: Any, points: Sequence[tuple[float, float, str, str]], others: Sequence[tuple[float, float]] = ()
 ) -> None:
-    """Write names beside points, each where the fewest points and names are; long ones in several lines.
+    """Write a name beside each point, where it covers the fewest points and other names; wrap long names.
 
     Args:
         axis: with its final limits.
