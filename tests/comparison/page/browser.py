@@ -191,7 +191,13 @@ class Tab:
         """Return the value of an expression, or what its promise brings, as a reader reads it.
 
         The page holds numbers and units together by spaces at which no line ends; here they are plain ones.
+        It draws charts and claims in turns of their own: what the expression has changed is drawn on return.
         """
+        value = self._value(expression)
+        self._value("window.zoo?.idle?.()")
+        return _plain(value)
+
+    def _value(self, expression: str) -> Any:
         parameters = {
             "expression": expression,
             "awaitPromise": True,
@@ -202,7 +208,7 @@ class Tab:
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise AssertionError(details.get("exception", {}).get("description") or details["text"])
-        return _plain(answer["result"].get("value"))
+        return answer["result"].get("value")
 
     def wait(self, expression: str, seconds: float = 20.0) -> Any:
         """Return the value of an expression as soon as it is true."""
