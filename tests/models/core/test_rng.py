@@ -33,7 +33,9 @@ def test_keys_are_splitmix_of_their_stream_and_row():
     for counter in (7, -1, 2**40):
         stream = reference_splitmix((stream + counter + golden) % 2**64)
     expected = [reference_splitmix((stream + golden * row) % 2**64) for row in (2, 3, 4)]
-    assert [key % 2**64 for key in rng.keys(7, -1, 2**40, count=3, first=2).tolist()] == expected
+    for device in (None, "cpu"):  # computed by torch, and by NumPy
+        keys = rng.keys(7, -1, 2**40, count=3, first=2, device=device)
+        assert [key % 2**64 for key in keys.tolist()] == expected
 
 
 def test_uniform_noise_is_a_hash_of_key_draw_and_position():
@@ -77,6 +79,36 @@ def test_rows_do_not_depend_on_the_batch():
         assert torch.equal(rng.normal(x[2:4]), whole[2:4])
     with rng.keyed(rng.content_keys(x, salt=1)):
         assert not torch.equal(rng.normal(x), whole)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal", "rademacher"])
+def test_a_row_of_a_large_batch_has_its_own_noise(kind, threads):
+    keys, like = rng.keys(4, count=700), torch.empty(1400, 3, 7, 5)
+    with rng.keyed(keys):
+        whole = getattr(rng, kind)(like)
+    for row in (0, 1, 142, 311, 312, 699):
+        with rng.keyed(keys[row : row + 1]):
+            alone = getattr(rng, kind)(like[:2])
+            assert alone.equal(whole[row::700])
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal", "rademacher"])
+def test_noise_is_the_same_within_vmap(kind):
+    x = torch.randn(5, 1, 7)
+
+    def draw_by_content(x):
+        with rng.keyed_by_content(x):
+            return getattr(rng, kind)(x)
+
+    assert torch.func.vmap(draw_by_content)(x).equal(draw_by_content(x.flatten(1))[:, None])
 
 
 def test_repeated_rows_get_different_noise():

@@ -21,9 +21,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 COPIES_AT_ONCE = 16  # copies of a batch that a bound draws at once; fixed, since their noise depends on it
 
@@ -36,7 +40,15 @@ _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
 
+# the same for NumPy, which shifts unsigned integers without their sign
+_GOLDEN_WORD, _MULTIPLIER_WORD_1, _MULTIPLIER_WORD_2 = (
+    np.uint64(value % 2**64) for value in (_GOLDEN, _MULTIPLIER_1, _MULTIPLIER_2)
+)
+_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
+_BLOCK = 2**15  # words that NumPy mixes at once, within a processor's cache; torch gives each thread as many
 
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+Integers = TypeVar("Integers", Tensor, Words)
 KeyOf = Callable[[int], int]  # from the number of a row to its key, on the host
 
 
@@ -69,8 +81,32 @@ class _Source:
 _active: _Source | None = None
 
 
-def _shift(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)  # logical: torch's >> keeps the sign
+def _shift(x: Integers, bits: int) -> Integers:
+    """Return 64-bit integers shifted to the right, with zeros on the left."""
+    if not isinstance(x, Tensor):
+        return x >> np.uint64(bits)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)  # torch's >> keeps the sign
+
+
+@lru_cache(maxsize=8)
+def _golden_words(count: int) -> Words:
+    """Return ``_GOLDEN`` times 1, 2, ..., ``count``, wrapping."""
+    words = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN_WORD
+    words.flags.writeable = False
+    return words
+
+
+def _uses_numpy(device: torch.device) -> bool:
+    """Return whether NumPy mixes noise on this device, since a call of torch costs several times as much.
+
+    It does on a CPU, except in code whose operations torch compiles, counts or transforms (``vmap``).
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and device.type == "cpu"
+        and not is_in_torch_dispatch_mode()
+        and torch._C._functorch.peek_interpreter_stack() is None  # no public function tells
+    )
 
 
 def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
@@ -87,6 +123,20 @@ def mix(x: Tensor) -> Tensor:
     x ^= _shift(x, 27)
     x *= _MULTIPLIER_2
     x ^= _shift(x, 31)
+    return x
+
+
+def _mix_words(x: Words) -> Words:
+    """Apply :func:`mix` to an array, in place; return it."""
+    if x.size == 1:
+        x.fill(mix_integer(x.item()) % 2**64)
+        return x
+    shifted = x >> _30
+    x ^= shifted
+    x *= _MULTIPLIER_WORD_1
+    x ^= np.right_shift(x, _27, out=shifted)
+    x *= _MULTIPLIER_WORD_2
+    x ^= np.right_shift(x, _31, out=shifted)
     return x
 
 
@@ -113,8 +163,10 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
     >>> bool((keys(7, count=5)[2:] == keys(7, count=3, first=2)).all())
     True
     """
-    start = stream(*counters) + _GOLDEN * (int(first) - 1)
-    return mix(_signed(start % 2**64) + _golden_multiples(count, device))
+    start = (stream(*counters) + _GOLDEN * (int(first) - 1)) % 2**64
+    if device is not None and count <= _BLOCK and _uses_numpy(torch.device(device)):
+        return torch.from_numpy(_mix_words(_golden_words(count) + np.uint64(start)).view(np.int64))
+    return mix(_signed(start) + _golden_multiples(count, device))
 
 
 def key(*counters: int, row: int) -> int:
@@ -217,32 +269,56 @@ def restore(state: State | None) -> AbstractContextManager[None]:
     return _DrawingFrom(None if state is None else _Source(*state))
 
 
-def _bits(like: Tensor) -> Tensor | None:
-    """Return 64 random bits for each element of ``like``; None outside of a keyed block."""
+def _draw(like: Tensor, numbers: Callable[[Any], Tensor]) -> Tensor | None:
+    """Return numbers made from 64 random bits for each element of ``like``; None outside of a keyed block.
+
+    Args:
+        like: a tensor of the shape, dtype and device of the noise.
+        numbers: function from bits, an integer tensor or array that it may change, to a tensor of its shape.
+    """
     source = _active
     if source is None:
         return None
     rows, count = like.shape[0], source.keys.shape[0]
     if count == 0 or rows % count:
         raise ValueError(f"Noise for {rows} rows needs a number of keys that divides {rows}; got {count}.")
+    source.draws += 1
+    of_draw, size = source.draws * 0xD1342543DE82EF95 % 2**64, like.shape[1:].numel()
+    if (rows * size <= _BLOCK or torch.get_num_threads() == 1) and _uses_numpy(like.device):
+        words = source.keys.cpu().numpy().view(np.uint64)
+        if rows != count:  # copies of a row (x repeated K times) get different noise
+            words = _mix_words(words + (_golden_words(rows // count) - _GOLDEN_WORD)[:, None]).reshape(-1)
+        words, places = _mix_words(words + np.uint64(of_draw))[:, None], _golden_words(size)
+        step = max(1, _BLOCK // max(1, size))
+        parts = [numbers(_mix_words(words[i : i + step] + places)) for i in range(0, max(1, rows), step)]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(like.dtype).view(like.shape)
     row_keys = source.keys.to(like.device)
-    if rows != count:  # copies of a row (x repeated K times) get different noise
+    if rows != count:
         copies = _golden_multiples(rows // count, like.device) - _GOLDEN
         row_keys = mix(row_keys + copies[:, None]).flatten()
-    source.draws += 1
-    row_keys = mix(row_keys + _signed(source.draws * 0xD1342543DE82EF95 % 2**64))
-    size = like[0].numel() if rows else 0
-    return mix(row_keys[:, None] + _golden_multiples(size, like.device)).view(like.shape)
+    row_keys = mix(row_keys + _signed(of_draw))
+    bits = mix(row_keys[:, None] + _golden_multiples(size, like.device))
+    return numbers(bits).to(like.dtype).view(like.shape)
+
+
+def _scaled(integers: Tensor | Words, factor: float, dtype: torch.dtype) -> Tensor:
+    """Return integers below 2^63 times a factor, in a new tensor of dtype float32 or float64."""
+    if isinstance(integers, Tensor):
+        return integers.to(dtype).mul_(factor)
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    return torch.from_numpy(np.multiply(integers.view(np.int64), factor, dtype=kind, casting="unsafe"))
 
 
 def uniform(like: Tensor) -> Tensor:
     """Draw uniform noise on [0, 1) with the shape ``(rows, ...)``, dtype and device of ``like``."""
-    bits = _bits(like)
-    if bits is None:
-        return torch.rand_like(like)
     resolution = 53 if like.dtype == torch.float64 else 24 if like.dtype == torch.float32 else 8
     wide = torch.float64 if like.dtype == torch.float64 else torch.float32  # holds that many bits exactly
-    return _shift(bits, 64 - resolution).to(wide).mul_(2.0**-resolution).to(like.dtype)
+
+    def numbers(bits: Any) -> Tensor:
+        return _scaled(_shift(bits, 64 - resolution), 2.0**-resolution, wide)
+
+    drawn = _draw(like, numbers)
+    return torch.rand_like(like) if drawn is None else drawn
 
 
 def uniform_of_first(rows: int) -> float | None:
@@ -271,13 +347,18 @@ def uniform_of_first(rows: int) -> float | None:
 
 def normal(like: Tensor) -> Tensor:
     """Draw standard normal noise with the shape, dtype and device of ``like`` (Box-Muller)."""
-    bits = _bits(like)
-    if bits is None:
-        return torch.randn_like(like)
     wide = torch.float64 if like.device.type != "mps" else torch.float32
-    first = _shift(bits, 32).add_(1).to(wide).mul_(2.0**-32)
-    second = bits.bitwise_and_(0xFFFFFFFF).to(wide).mul_(2 * math.pi * 2.0**-32)
-    return first.log_().mul_(-2).sqrt_().mul_(second.cos_()).to(like.dtype)
+
+    def numbers(bits: Any) -> Tensor:
+        high = _shift(bits, 32)
+        high += 1
+        first = _scaled(high, 2.0**-32, wide).log_()
+        bits &= 0xFFFFFFFF
+        second = _scaled(bits, 2 * math.pi * 2.0**-32, wide).cos_()
+        return first.mul_(-2).sqrt_().mul_(second)
+
+    drawn = _draw(like, numbers)
+    return torch.randn_like(like) if drawn is None else drawn
 
 
 def rademacher(like: Tensor) -> Tensor:
