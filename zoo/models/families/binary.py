@@ -38,4 +38,5 @@ def threshold(logits: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tens
     """Return the bits that uniform numbers choose, each 1 with log-odds ``logits / temperature``."""
     if temperature == 0:
         return (logits >= 0).to(logits)
-    return (uniform < torch.sigmoid(logits / temperature)).to(logits)
+    logits = logits if temperature == 1 else logits / temperature
+    return (uniform < torch.sigmoid(logits)).to(logits)
