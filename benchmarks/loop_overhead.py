@@ -4,8 +4,9 @@ The bare loop is written for a single model: loss, backward, clip, step. zoo's i
 callbacks for curves, checkpoints and progress, and a training module that seeds the noise of every example,
 checks the loss and averages gradients. ``keyed`` is the bare loop with zoo's noise; it is checked that it
 ends with zoo's weights. A ratio is zoo's time of an update by the other's. The cost of the loop hardly
-depends on the model, so small models show it best. Updates from the twentieth on are timed, in turns, on one
-thread, in seconds of the processor, which other processes disturb less.
+depends on the model, so small models show it best. The loops take turns update by update, each with a model
+and batches of its own, so that a disturbance meets them alike; their medians are compared, on one thread, in
+seconds of the processor, from the twentieth update on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import lightning.pytorch as pl
 import torch
 from common import write
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import nn
 
 from zoo import factory
 from zoo.config import compose_run, to_dict
@@ -33,74 +35,84 @@ CASES = {
     "MAF(5), batch 100": ["data=moons", "model=maf", "training.batch_size=100"],
     "Real NVP, batch 128": ["data=moons", "model=realnvp", "training.batch_size=128"],
 }
-UPDATES, WARM, ROUNDS = 160, 20, 3
+UPDATES, WARM = 600, 20
 SETTINGS = [
     *(f"training.updates={UPDATES}", "training.validations=1", "training.schedule=constant"),
     *("training.warmup=0", "trainer=cpu", "logger=none"),
 ]
-Weights = dict[str, Tensor]
 
 
-def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
-    """Return the seconds of an update in a bare loop, and the final weights."""
+def built(config: DictConfig) -> nn.Module:
+    """Return the model of a configuration with the weights with which every loop begins."""
+    pl.seed_everything(int(config.seed), verbose=False)
+    return factory.instantiate(to_dict(config.model), prepare_data(to_dict(config.data)).spec)
+
+
+def bare(config: DictConfig, model: nn.Module, keyed: bool) -> Callable[[int], None]:
+    """Return a function that makes the update of a number as a loop for a single model does."""
     data, seed = prepare_data(to_dict(config.data)), int(config.seed)
-    pl.seed_everything(seed, verbose=False)
-    model = factory.instantiate(to_dict(config.model), data.spec)
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(
         parameters, lr=config.training.lr, betas=tuple(config.training.betas), fused=True
     )
-    batches = data.train_dataloader(config.training.batch_size, seed=seed, stop=UPDATES)
-    for update, x in enumerate(batches):
-        if update == WARM:
-            begun = time.process_time()
-        rows = rng.keyed(rng.keys(seed, update, count=len(x))) if keyed else nullcontext()
-        with rows:
+    batches = iter(data.train_dataloader(config.training.batch_size, seed=seed, stop=UPDATES))
+
+    def make(update: int) -> None:
+        x = next(batches)
+        with rng.keyed(rng.keys(seed, update, count=len(x))) if keyed else nullcontext():
             loss = -model.log_prob(x).mean() / x[0].numel()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, config.training.clip)
         optimizer.step()
-    return (time.process_time() - begun) / (UPDATES - WARM), dict(model.named_parameters())
+
+    return make
 
 
-class Clock(pl.Callback):
-    """Take the time after the updates between which the loop is measured."""
+class Turns(pl.Callback):
+    """Makes the other loops' update after each of zoo's, and takes the seconds of each.
 
-    def __init__(self) -> None:
-        self.at: dict[int, float] = {}
+    It must be the last callback. The last update is not timed: a validation follows.
+
+    Args:
+        others: the other loops by name, as functions that make the update of a number.
+    """
+
+    def __init__(self, others: dict[str, Callable[[int], None]]) -> None:
+        self.others = others
+        self.seconds: dict[str, list[float]] = {"zoo": [], **{name: [] for name in others}}
+        self.begun = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
-        self.at[trainer.fit_loop.total_batch_idx + 1] = time.process_time()
+        self.seconds["zoo"].append(time.process_time() - self.begun)
+        for name, make in self.others.items():
+            self.begun = time.process_time()
+            make(len(self.seconds[name]))
+            self.seconds[name].append(time.process_time() - self.begun)
+        self.begun = time.process_time()
 
 
-def zoo(config: DictConfig) -> tuple[float, Weights]:
-    """Return the same for the training of ``zoo train``, without its last update: a validation follows."""
+def measured(overrides: list[str]) -> dict[str, float]:
+    """Return the median seconds of an update of each loop for a case's overrides."""
+    config = compose_run([*overrides, *SETTINGS])
     spec, data = RunSpec.of(config), prepare_data(to_dict(config.data))
+    models = {loop: built(config) for loop in ("bare", "keyed", "zoo")}
+    turns = Turns({loop: bare(config, models[loop], loop == "keyed") for loop in ("bare", "keyed")})
     pl.seed_everything(spec.identity.seed, verbose=False)
-    model = factory.instantiate(spec.model, data.spec)
-    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        fit = Fit(spec, model, data, directory=Path(folder), show=None)
-        fit.trainer.callbacks.append(clock)
+        fit = Fit(spec, models["zoo"], data, directory=Path(folder), show=None)
+        fit.trainer.callbacks.append(turns)
         fit.run([])
-    return (clock.at[UPDATES - 1] - clock.at[WARM]) / (UPDATES - 1 - WARM), dict(model.named_parameters())
+    weights = [dict(models[loop].named_parameters()) for loop in ("zoo", "keyed")]
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+    return {loop: statistics.median(taken[WARM:-1]) for loop, taken in turns.seconds.items()}
 
 
 def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for name, overrides in CASES.items():
-        config = compose_run([*overrides, *SETTINGS])
-        times: dict[str, list[float]] = {"bare": [], "keyed": [], "zoo": []}
-        for _ in range(ROUNDS):
-            times["bare"].append(bare(config, keyed=False)[0])
-            seconds, expected = bare(config, keyed=True)
-            times["keyed"].append(seconds)
-            seconds, weights = zoo(config)
-            times["zoo"].append(seconds)
-            torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6)
-        seconds = {loop: statistics.median(values) for loop, values in times.items()}
+        seconds = measured(overrides)
         row = {
             "case": name,
             **{f"{loop}_ms": round(1e3 * value, 3) for loop, value in seconds.items()},

@@ -241,21 +241,37 @@ def test_a_dry_run_changes_no_weights_and_counts_nothing():
     assert module.model.mean.grad is None
 
 
-def test_lightning_is_left_out_of_a_backward_pass_that_nothing_else_listens_to(monkeypatch):
+@pytest.mark.parametrize("hook", ["on_before_backward", "on_after_backward", "on_before_optimizer_step"])
+def test_lightning_is_left_out_of_an_update_to_which_nothing_else_listens(monkeypatch, hook):
     def weights(*callbacks):
         module = MaximumLikelihood(Line(PLANE), updates=4, batch_size=8, warmup=0)
         trainer(*callbacks).fit(module, batches(torch.ones(20, 2), 8, 4))
         return module.model.mean.detach()
 
     heard = []
-
-    class Listener(pl.Callback):
-        def on_after_backward(self, trainer, pl_module):
-            heard.append(pl_module.updates)
-
-    through = weights(Listener())
-    assert heard == [0, 1, 2, 3]
-    monkeypatch.setattr(
-        "lightning.pytorch.strategies.SingleDeviceStrategy.backward", lambda *_: pytest.fail("called")
+    listener = type(
+        "Listener", (pl.Callback,), {hook: lambda self, t, module, *_: heard.append(module.updates)}
     )
+    through = weights(listener())
+    assert heard == [0, 1, 2, 3]
+    for way in ("backward", "optimizer_step"):
+        name = f"lightning.pytorch.strategies.SingleDeviceStrategy.{way}"
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("called"))
     assert torch.equal(weights(), through)
+
+
+def test_an_update_without_noise_computes_no_keys(monkeypatch):
+    def made(noise):
+        calls = []
+        original = rng.keys
+        monkeypatch.setattr(rng, "keys", lambda *a, **k: calls.append(a) or original(*a, **k))
+        model = Line(PLANE)
+        plain = model.log_prob
+        model.log_prob = lambda x: plain(x + rng.normal(x)) if noise else plain(x)
+        module = MaximumLikelihood(model, updates=4, batch_size=8, warmup=0, validations=1)
+        before = len(calls)
+        trainer().fit(module, batches(torch.ones(20, 2), 8, 4))
+        return len(calls) - before
+
+    assert made(noise=False) == 0
+    assert made(noise=True) == 4

@@ -161,13 +161,13 @@ def without_averaging(module: pl.LightningModule) -> AbstractContextManager[None
 
 
 def needs_lightning(module: pl.LightningModule) -> bool:
-    """Return whether a backward pass must go through Lightning.
+    """Return whether a backward pass and an optimiser's step must go through Lightning.
 
-    It must where several processes average gradients, where half precision scales the loss, and where a
-    callback or the module itself has something to do before or after the pass.
+    They must where several processes average gradients, where half precision scales the loss, and where a
+    callback or the module itself has something to do before or after them.
     """
     trainer: Any = module.trainer
-    hooks = ("on_before_backward", "on_after_backward")
+    hooks = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
     heard = [
         *((callback, pl.Callback, hook) for callback in trainer.callbacks for hook in hooks),
         *((module, pl.LightningModule, hook) for hook in (*hooks, "backward")),

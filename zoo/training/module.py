@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -99,7 +99,7 @@ class TrainingModule(pl.LightningModule):
         self._likelihoods: list[Tensor] = []
         self._failure: Exception | None = None  # of this process in its part of a validation
         self._dry_run = False
-        self._plain_backward = False
+        self._plain = False  # whether torch alone passes backward and steps
         self.signalled = self.asked_to_end = False
         self._norms: list[tuple[str, Tensor]] = []
         self._reports: deque[Report] = deque()
@@ -188,7 +188,7 @@ class TrainingModule(pl.LightningModule):
             )
 
     def on_train_start(self) -> None:
-        self._plain_backward = not distributed.needs_lightning(self)
+        self._plain = not distributed.needs_lightning(self)
 
     def optimizer_settings(self, lr: float | None = None) -> Optimizer:
         """Return the configured optimiser, with another learning rate if one is given."""
@@ -204,11 +204,7 @@ class TrainingModule(pl.LightningModule):
         seed_generators(
             hash_seed(self.seed, self.updates, self.global_rank), self.device
         )  # dropout and the like
-        row_keys = rng.keys(
-            self.seed, self.updates, count=len(x), first=self.global_rank * len(x), device=self.device
-        )
-        first = self.global_rank * len(x)
-        with rng.keyed(row_keys, lambda row: rng.key(self.seed, self.updates, row=first + row)):
+        with rng.keyed(*self._keys(len(x))):
             values = self.update(x, y)
         self._reports.append(Report(self.updates + 1, values, self._norms, self.signalled))
         self._norms = []
@@ -222,6 +218,15 @@ class TrainingModule(pl.LightningModule):
         self.update_seconds += seconds
         if self.finished:
             self.trainer.should_stop = True  # after a last validation
+
+    def _keys(self, count: int) -> tuple[Tensor | Callable[[], Tensor], Callable[[int], int]]:
+        """Return the keys of the noise of this process's part of the batch, and the key of a row on the host.
+
+        An update without noise does not compute the keys, unless it is compiled: a trace has no side effects.
+        """
+        counters, first = (self.seed, self.updates), self.global_rank * count
+        keys = partial(rng.keys, *counters, count=count, first=first, device=self.device)
+        return keys() if self.compiled else keys, lambda row: rng.key(*counters, row=first + row)
 
     def _reads_late(self, update: int) -> bool:
         """Return whether the values of an update may be read after the next one, without waiting for them."""
@@ -263,16 +268,28 @@ class TrainingModule(pl.LightningModule):
             y: their labels ``(B,)`` if the model is conditional.
         """
         optimizer: Any = self.optimizers()
-        pieces = self.settings.accumulate
-        start = rng.tell()
-        if pieces > 1 and self.updates == 0:
+        start, loss = rng.tell(), self.loss
+        if self.settings.accumulate > 1 and self.updates == 0:
             with torch.no_grad():  # layers that are initialised by their first batch need all of it
                 self.loss(x, y)
-        loss = self.loss
         if self.compiled_loss is not None and not self._dry_run:
             self.compiled_loss.check(x, y)
             loss = self.compiled_loss
+        rng.seek(start)
         optimizer.zero_grad(set_to_none=True)
+        total = self._pass_backward(loss, x, y)
+        return {"train/loss": total, "train/gradient_norm": self.step(optimizer, self.model)}
+
+    def _pass_backward(
+        self, loss: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, y: Tensor | None
+    ) -> Tensor:
+        """Compute the gradients of a loss, in ``accumulate`` pieces of the batch; return the mean loss."""
+        pieces = self.settings.accumulate
+        if pieces == 1:
+            whole = loss(x, y)
+            self.manual_backward(whole)
+            return whole.detach()
+        start = rng.tell()
         total = torch.zeros((), device=x.device)
         for piece in range(pieces):
             rows = slice(piece, None, pieces)
@@ -282,7 +299,7 @@ class TrainingModule(pl.LightningModule):
             with distributed.without_averaging(self) if piece < pieces - 1 else nullcontext():
                 self.manual_backward(part)  # the last one averages the gradients of all pieces
             total += part.detach()
-        return {"train/loss": total, "train/gradient_norm": self.step(optimizer, self.model)}
+        return total
 
     def descend(self, loss: Tensor, optimizer: Any, module: nn.Module, player: str = "model") -> Tensor:
         """Make one optimiser step down ``loss``; return the gradient norm before clipping."""
@@ -296,7 +313,7 @@ class TrainingModule(pl.LightningModule):
         Lightning's own way calls hooks around the pass, which take a few hundredths of a small update. It is
         left out where it would do nothing else.
         """
-        if self._plain_backward:
+        if self._plain:
             loss.backward(*args, **kwargs)
         else:
             super().manual_backward(loss, *args, **kwargs)
@@ -322,6 +339,8 @@ class TrainingModule(pl.LightningModule):
         factor = self.schedule.factor(self.updates, self.update_seconds)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
+        if self._plain:  # Lightning's own step calls hooks, which take as long as a small layer
+            optimizer = getattr(optimizer, "optimizer", optimizer)
         step_if_finite(optimizer, norm)  # a step along NaN would spoil all weights
         self._norms.append((player, norm))
         return norm

@@ -86,15 +86,16 @@ class Optimizer:
 def step_if_finite(optimizer: Any, norm: Tensor) -> None:
     """Make an optimiser's step, unless the norm of its gradients is infinite or NaN.
 
-    A fused Adam or SGD checks the norm on the device. For the others, which have no such flag, the host waits
-    until the norm is known: to undo their steps by copies would launch more kernels than the wait is worth.
+    On a GPU a fused Adam or SGD checks the norm there. For the others, which have no such flag, the host
+    waits until the norm is known: to undo their steps by copies would launch more kernels than the wait is
+    worth. On a CPU there is nothing to wait for.
 
     Args:
         optimizer: torch's optimiser, or Lightning's around one.
         norm: norm of the gradients, a scalar.
     """
     inner = getattr(optimizer, "optimizer", optimizer)
-    by_flag = isinstance(inner, torch.optim.Adam | torch.optim.SGD)
+    by_flag = isinstance(inner, torch.optim.Adam | torch.optim.SGD) and norm.device.type in FUSED_ON
     if by_flag and all(group.get("fused") for group in inner.param_groups):
         inner.found_inf = norm.isfinite().logical_not().float()  # torch reads it
     elif not math.isfinite(float(norm)):
