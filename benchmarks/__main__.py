@@ -24,14 +24,13 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import matplotlib
 import measured
 import table as tables
 import torch
 from cases import CASES, PACKAGES, comparisons
 from common import processor
 from measured import Machine, Row
-from report import figure, interval_text, table
+from report import figure, interval_text, save, table
 from suite import rows
 
 DISTRIBUTIONS = {"lucidrains": "denoising-diffusion-pytorch"}
@@ -204,9 +203,7 @@ def write(path: Path, before: tuple[list[Row], list[Row]], done: list[Row], abse
     after = measured.merged(before[0], own, CASES)
     measured.save(path, after, measured.still_missing(after, before[1], lacking))
     tables.rewrite()
-    # text stays text, and equal figures are equal files
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "zoo"}):
-        figure(after).savefig(path.with_name("figure.svg"), metadata={"Date": None})
+    save(figure(after), path.with_name("figure.svg"))
 
 
 if __name__ == "__main__":

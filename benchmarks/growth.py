@@ -24,6 +24,7 @@ import cases
 import torch
 from common import write
 from memory import Held
+from report import save
 from suite import ZOO, Job, rounds
 from table import RESULTS
 
@@ -226,7 +227,7 @@ def conditions(record: dict[str, Any]) -> str:
 def figure(record: dict[str, Any]) -> Any:
     """Return a figure: a row of panels for each axis, with time by task and the memory of training."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     rows = record["rows"]
     axes = list(dict.fromkeys((row["case"], row["axis"]) for row in rows))
@@ -254,7 +255,7 @@ def figure(record: dict[str, Any]) -> Any:
             place.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
             for side in (place.xaxis, place.yaxis):
                 side.set_major_formatter(plain)
-                side.set_minor_formatter(NullFormatter())
+                side.set_minor_locator(NullLocator())
             place.grid(color="0.9")
             place.set_title(f"{case}: {WORDS[panel]}, {'MiB' if panel == 'memory' else 'ms'}", fontsize=8)
             place.set_xlabel(axis, fontsize=8)
@@ -269,7 +270,7 @@ def show() -> None:
     """Make the table and the figure from the file of the last measurement."""
     record = json.loads((FOLDER / "growth.json").read_text(encoding="utf-8"))
     (FOLDER / "growth.md").write_text(table(record), encoding="utf-8")
-    figure(record).savefig(FOLDER / "growth.svg", metadata={"Date": None})
+    save(figure(record), FOLDER / "growth.svg")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from aims import AIMS, PEER, UNITS
@@ -247,6 +248,14 @@ def figure(rows: list[Row]) -> Figure:
     picture.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles) or 1), fontsize=9)
     picture.supxlabel(conditions(shown), fontsize=8, wrap=True)
     return picture
+
+
+def save(picture: Figure, path: Path) -> None:
+    """Write a figure as SVG whose text stays text; equal figures are equal files."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "zoo"}):
+        picture.savefig(path, metadata={"Date": None})
 
 
 def _columns(heights: dict[str, int]) -> list[list[str]]:
