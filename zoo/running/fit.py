@@ -6,7 +6,8 @@ import dataclasses
 import datetime
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,7 @@ from zoo.training.pruning import Pruning
 PRECISIONS = ("32-true", "bf16-mixed")  # precisions that give right numbers, see :func:`check_precision`
 # 80 GB, and the bytes of a weight under Adam in float32: itself, its gradient, two moments, its average.
 LARGEST = 80 / 20  # billions of weights whose training may fit one device
+NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"  # torch's variable
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
 # Settings of the trainer that are not Lightning's.
 _OWN = ("_target_", "timeout_min", "float32_matmul", "gradient_compression", "async_checkpoints")
@@ -202,7 +204,7 @@ class Fit:
             path = None if self.resumed_at is None else str(self.last)
             distributed.start_ranks(self.trainer.strategy, lost)
             train = prefetched(self.train, self.trainer.strategy.root_device)
-            with float32_matmul(self.float32_matmul):
+            with float32_matmul(self.float32_matmul), asking_cuda(self.trainer.strategy.root_device):
                 self.trainer.fit(self.module, train, self.validation, ckpt_path=path)
             if self.trainer.interrupted:
                 raise KeyboardInterrupt
@@ -250,6 +252,22 @@ class Fit:
     def stability(self) -> Stability:
         """Return how steady training has been so far."""
         return dataclasses.replace(self.module.stability.report(), resumed_at=self.resumed_at)
+
+
+@contextmanager
+def asking_cuda(device: torch.device) -> Iterator[None]:
+    """Within the block, torch asks CUDA whether there is a GPU, if the device that trains is none.
+
+    Adam asks before each step. Lightning makes torch ask NVML, so that CUDA is not started before processes
+    are forked; without a GPU in use that loads a library each time, which takes hundredths of a small update.
+    """
+    before = os.environ.get(NVML)
+    if device.type != "cuda":
+        os.environ[NVML] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(NVML, None) if before is None else os.environ.update({NVML: before})
 
 
 def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDistance]:
