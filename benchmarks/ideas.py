@@ -96,6 +96,12 @@ IDEAS = [
         ("density", "train"),
     ),
     Idea(
+        "a run of dense couplings is one operation on a CPU, with gradients by hand",
+        replaced("zoo.models.bijections.dense_couplings.as_layers", by=lambda *_: None),
+        (("realnvp", 64), ("realnvp", 1024)),
+        ("density", "train", "sample"),
+    ),
+    Idea(
         "evaluation computes masked, mixed and normalised weights once",
         without_memory,
         (("maf", 1), ("maf", 1024), ("glow", 1), ("glow", 32), ("residual", 64)),

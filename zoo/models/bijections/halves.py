@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import cast
 
+import torch
 from torch import Tensor
 
-from zoo.models.bijections.base import Bijection, Chain, zeros
+from zoo.models.bijections import dense_couplings
+from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.coupling import Coupling, Halves
 
 Parts = tuple[Tensor, Tensor]
@@ -24,33 +28,80 @@ class HalvesChain(Chain):
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__(layers)
-        self._steps = list(_flattened(self))
+        # in a tuple, so that the modules of this chain, and its state dict, have each layer once
+        self._in_runs = (Chain(_in_runs(_flattened(self))),)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_det = _run(
-            self._steps,
-            x,
-            lambda coupling, parts: coupling.forward_parts(*parts, context),
-            lambda layer, x: layer(x, context),
-        )
-        return z, zeros(x) if log_det is None else log_det
+        return self._in_runs[0].forward(x, context)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_det = _run(
-            self._steps[::-1],
-            z,
-            lambda coupling, parts: coupling.inverse_parts(*parts, context),
-            lambda layer, z: layer.inverse(z, context),
-        )
-        return x, zeros(z) if log_det is None else log_det
+        return self._in_runs[0].inverse(z, context)
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return _run(
-            self._steps[::-1],
-            z,
-            lambda coupling, parts: (coupling.invert_parts(*parts, context), None),
-            lambda layer, z: (layer.invert(z, context), None),
-        )[0]
+        return self._in_runs[0].invert(z, context)
+
+
+class CouplingRun(Bijection):
+    """Couplings of the same halves one after another, as one layer.
+
+    Where :func:`~zoo.models.bijections.dense_couplings.as_layers` allows, they are computed by the formulas
+    of that module, in fewer operations.
+
+    Args:
+        couplings: in the order data to latent, at least one.
+    """
+
+    def __init__(self, couplings: Sequence[Coupling]) -> None:
+        super().__init__()
+        self.couplings = tuple(couplings)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        parts = self._split(x)
+        layers = dense_couplings.as_layers(self.couplings, x, context)
+        if layers is None:
+            parts, log_det = self._in_turn(parts, context)
+        else:
+            parts, log_det = dense_couplings.transform(layers, parts, self._in_turn)
+        return self._join(parts), log_det
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        parts, log_det = self._split(z), None
+        for coupling in reversed(self.couplings):
+            halves, of_layer = coupling.inverse_parts(*_ordered(coupling, parts), context)
+            parts, log_det = _ordered(coupling, halves), of_layer if log_det is None else log_det + of_layer
+        return self._join(parts), cast("Tensor", log_det)
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        parts = self._split(z)
+        layers = None
+        if not torch.is_grad_enabled():
+            layers = dense_couplings.as_layers(self.couplings, z, context)
+        if layers is not None:
+            return self._join(dense_couplings.invert(layers, parts))
+        for coupling in reversed(self.couplings):
+            parts = _ordered(coupling, coupling.invert_parts(*_ordered(coupling, parts), context))
+        return self._join(parts)
+
+    def _in_turn(self, parts: Parts, context: Tensor | None = None) -> tuple[Parts, Tensor]:
+        """Apply the couplings one after another; return the new halves and the log-determinant."""
+        log_det = None
+        for coupling in self.couplings:
+            halves, of_layer = coupling.forward_parts(*_ordered(coupling, parts), context)
+            parts, log_det = _ordered(coupling, halves), of_layer if log_det is None else log_det + of_layer
+        return parts, cast("Tensor", log_det)
+
+    def _split(self, x: Tensor) -> Parts:
+        """Divide an event into its first and its second half."""
+        return _ordered(self.couplings[0], self.couplings[0].split(x))
+
+    def _join(self, parts: Parts) -> Tensor:
+        first = self.couplings[0]
+        return first.partition.join(*_ordered(first, parts))
+
+
+def _ordered(coupling: Coupling, parts: Parts) -> Parts:
+    """Return (first, second) as (given, changed) for a coupling of halves, and the other way round."""
+    return parts[::-1] if cast("Halves", coupling.partition).flip else parts
 
 
 def _flattened(chain: Chain) -> Iterator[Bijection]:
@@ -62,34 +113,15 @@ def _flattened(chain: Chain) -> Iterator[Bijection]:
             yield layer
 
 
-def _run(
-    steps: list[Bijection],
-    x: Tensor,
-    of_parts: Callable[[Coupling, Parts], tuple[Parts, Tensor | None]],
-    of_event: Callable[[Bijection, Tensor], tuple[Tensor, Tensor | None]],
-) -> tuple[Tensor, Tensor | None]:
-    """Apply layers one after another; return the new event and the sum of the log-determinants, if any.
+def _divides_in_halves(layer: Bijection) -> bool:
+    return isinstance(layer, Coupling) and isinstance(layer.partition, Halves)
 
-    Args:
-        steps: the layers, in the order in which they are applied.
-        x: the event.
-        of_parts: applies a coupling to (given, changed); returns the new parts and a log-determinant or None.
-        of_event: applies any other layer to the event; returns the new event and a log-determinant or None.
-    """
-    total: Tensor | None = None
-    halves: Halves | None = None  # how the event is divided into ``parts``; None: it is not, and is ``x``
-    parts = (x, x)
-    for step in steps:
-        if isinstance(step, Coupling) and isinstance(step.partition, Halves):
-            if halves is None:
-                parts = step.split(x)
-            elif halves.flip != step.partition.flip:
-                parts = parts[1], parts[0]
-            halves = step.partition
-            parts, log_det = of_parts(step, parts)
+
+def _in_runs(layers: Iterable[Bijection]) -> Iterator[Bijection]:
+    """Yield layers in their order, couplings of halves that follow each other as one run."""
+    for in_halves, group in groupby(layers, _divides_in_halves):
+        series = list(group)
+        if in_halves and len(series) > 1:
+            yield CouplingRun(cast("list[Coupling]", series))
         else:
-            if halves is not None:
-                x, halves = halves.join(*parts), None
-            x, log_det = of_event(step, x)
-        total = log_det if total is None else total if log_det is None else total + log_det
-    return x if halves is None else halves.join(*parts), total
+            yield from series

@@ -85,12 +85,12 @@ def soft_clamp(x: Tensor, bound: float) -> Tensor:
     """
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype.itemsize < 4:
         return bound * torch.tanh(x / bound)
-    slope, lowest = _clamp_scalars(bound, x.dtype)
+    slope, lowest = clamp_scalars(bound, x.dtype)
     return torch.add(lowest, (x * slope).sigmoid_(), alpha=2 * bound)
 
 
 @cache
-def _clamp_scalars(bound: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def clamp_scalars(bound: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return 2 / bound and -bound as tensors, with which a product takes less time than with numbers."""
     with torch.inference_mode(False):  # a gradient may need them later
         return torch.tensor(2 / bound, dtype=dtype), torch.tensor(-bound, dtype=dtype)

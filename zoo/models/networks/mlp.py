@@ -65,12 +65,28 @@ def run_dense(layers: nn.Sequential, x: Tensor) -> Tensor:
         return layers(x)
     h, keeps_inputs = x.t(), torch.is_grad_enabled()
     for layer in layers:
-        if isinstance(layer, nn.Linear):
+        if is_untouched(layer, nn.Linear):
             # looking up layer.weight would take ten times as long
             weight, bias = cast("dict[str, Tensor]", layer._parameters).values()
             h = torch.addmm(bias.unsqueeze(1), weight, h)
-        elif isinstance(layer, nn.SiLU):
+        elif is_untouched(layer, nn.SiLU):
             h = F.silu(h, inplace=not keeps_inputs)
+        elif isinstance(layer, (nn.Linear, nn.SiLU)):
+            h = layer(h.t()).t()
         else:
             h = layer(h)
     return h.t()
+
+
+def is_untouched(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a module is of this class itself, without hooks or a ``forward`` of its own.
+
+    A hook, a parametrisation (such as spectral normalisation) or a subclass may compute something else.
+    """
+    return type(module) is kind and not (
+        "forward" in module.__dict__
+        or module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
