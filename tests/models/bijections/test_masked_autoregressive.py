@@ -15,6 +15,7 @@ from torch import Tensor
 import zoo
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, MaskedAutoregressive
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
+from zoo.models.core.flops import count_flops
 from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.made import MADE
 
@@ -39,7 +40,11 @@ def spline(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedSplineA
     return MaskedSplineAutoregressive(network, bins=5)
 
 
-LAYERS = [affine, unbounded, residual, spline]
+def clamped(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffineAutoregressive:
+    return MaskedAffineAutoregressive(dim, hidden, context=context, input_bound=2.0)
+
+
+LAYERS = [affine, unbounded, residual, clamped, spline]
 
 
 every_layer = pytest.mark.parametrize("make", LAYERS, ids=lambda make: make.__name__)
@@ -107,10 +112,24 @@ def test_incremental_inverse_is_the_naive_one(
             assert counter.count == dim
             assert (x - naive_inverse(layer, z, c)).abs().max() <= 1e-10
             assert (log_det + layer(x, c)[1]).abs().max() <= 1e-10
+            counted: list[Tensor] = []  # torch computes what it is to count
+            operations, _ = count_flops(lambda z=z, c=c, to=counted: to.append(layer.inverse(z, c)[0]))
+            assert (counted[0] - x).abs().max() <= 1e-12
+            assert operations or dim == 1
         recorded, recorded_log_det = layer.inverse(z, c)
         assert recorded.requires_grad
         assert (recorded - x).abs().max() <= 1e-12
         assert (recorded_log_det - log_det).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("bound", [None, 600.0, 800.0])
+@pytest.mark.filterwarnings("error")
+def test_an_inverse_that_overflows_is_not_finite(batch: int, bound: float | None) -> None:
+    layer = MaskedAffineAutoregressive(3, (4,), log_scale_bound=bound).eval()
+    with torch.no_grad():
+        layer.network.output.bias[1::2] = 5000.0
+        assert not layer.invert(torch.ones(batch, 3)).isfinite().any()
 
 
 def test_the_inverse_uses_the_current_weights() -> None:

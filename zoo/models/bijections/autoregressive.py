@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.checks import NotNegative, Positive, PositiveFloat, checked
 from zoo.models.bijections.base import Bijection
 from zoo.models.core.functional import for_products, soft_clamp, sum_event
-from zoo.models.networks.made import MADE, Activation
+from zoo.models.networks.made import MADE, Activation, Array, ArrayStep
+
+LARGE_LOG = 700.0  # Python's exp of a larger number is an error
 
 
 class MaskedAutoregressive(Bijection):
@@ -20,7 +24,7 @@ class MaskedAutoregressive(Bijection):
     dz/dx| = sum_i ln f'(x_i; theta_i). ``forward`` is one pass of a MADE; ``inverse`` is D sequential steps,
     which together compute each hidden unit once. Both cost about one pass of arithmetic. A subclass defines f
     by :meth:`apply_to` and :meth:`undo_on`. It may also define a faster :meth:`solve`, which each sequential
-    step calls.
+    step calls, and the same for NumPy (:meth:`array_step`).
 
     Args:
         network: network that computes theta, P numbers for each dimension; events are ``(D,)``.
@@ -41,6 +45,14 @@ class MaskedAutoregressive(Bijection):
     def solve(self, z: Tensor, parameters: Tensor) -> Tensor:
         """Return only the x with f(x) = ``z``."""
         return self.undo_on(z, parameters)[0]
+
+    def array_step(self, z: Array) -> ArrayStep | None:
+        """Return a function that solves for x_i with NumPy, see :meth:`MADE.generate`; None: torch does.
+
+        Args:
+            z: latents ``(D, B)``.
+        """
+        return None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = x if torch.is_grad_enabled() else for_products(x)
@@ -77,9 +89,15 @@ class MaskedAutoregressive(Bijection):
         return x, passes
 
     def _solve_all(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        columns = z.T.contiguous().unbind(0)
+        values = z.T.contiguous()
+        in_numpy = self.network.generates_in_numpy(len(z)) and z.dtype == self.network.output.weight.dtype
+        array_step = self.array_step(values.detach().numpy()) if in_numpy else None
+        columns = values.unbind(0) if array_step is None else ()
         return self.network.generate(
-            len(z), lambda i, parameters: self.solve(columns[i], parameters.to(z.dtype)), context
+            len(z),
+            lambda i, parameters: self.solve(columns[i], parameters.to(z.dtype)),
+            context,
+            array_step,
         )
 
 
@@ -134,6 +152,30 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
     def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = self._parts(parameters)
         return torch.addcmul(mean, z, torch.exp(log_scale)), log_scale
+
+    def array_step(self, z: Array) -> ArrayStep:
+        bound = self.log_scale_bound
+        if z.shape[1] == 1 and bound is not None and bound < LARGE_LOG:  # Python's numbers take less time
+            values = z[:, 0].tolist()
+
+            def solve_one(i: int, parameters: Array, x: Array) -> None:
+                (mean,), (raw,) = parameters.tolist()
+                x[0] = mean + values[i] * math.exp(bound * math.tanh(raw / bound))
+
+            return solve_one
+        scratch = np.empty_like(z[0])
+
+        def solve(i: int, parameters: Array, x: Array) -> None:
+            mean, raw = parameters
+            if bound is not None:
+                raw = np.multiply(raw, 1 / bound, scratch)
+                np.tanh(scratch, scratch)
+                np.multiply(scratch, bound, scratch)
+            np.exp(raw, scratch)
+            np.multiply(scratch, z[i], scratch)
+            np.add(scratch, mean, x)
+
+        return solve
 
     def _parts(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = parameters.unbind(-1)

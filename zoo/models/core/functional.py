@@ -8,6 +8,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def sum_event(x: Tensor) -> Tensor:
@@ -19,6 +20,20 @@ def sum_event(x: Tensor) -> Tensor:
     if x.ndim != 2:
         x = x.flatten(1)
     return x.sum(1) if x.dtype.itemsize >= 4 else x.sum(1, dtype=torch.float32)
+
+
+def may_use_numpy(device: torch.device) -> bool:
+    """Return whether NumPy may compute on the memory of this device's tensors.
+
+    A call of NumPy takes a fraction of the time of a call of torch, which decides where arrays are small. It
+    may on a CPU, except in code whose operations torch compiles, counts or transforms (``vmap``).
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and device.type == "cpu"
+        and not is_in_torch_dispatch_mode()
+        and torch._C._functorch.peek_interpreter_stack() is None  # no public function tells
+    )
 
 
 def all_finite(x: Tensor) -> bool:

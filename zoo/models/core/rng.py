@@ -27,7 +27,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from zoo.models.core.functional import may_use_numpy
 
 COPIES_AT_ONCE = 16  # copies of a batch that a bound draws at once; fixed, since their noise depends on it
 
@@ -96,19 +97,6 @@ def _golden_words(count: int) -> Words:
     return words
 
 
-def _uses_numpy(device: torch.device) -> bool:
-    """Return whether NumPy mixes noise on this device, since a call of torch costs several times as much.
-
-    It does on a CPU, except in code whose operations torch compiles, counts or transforms (``vmap``).
-    """
-    return (
-        not torch.compiler.is_compiling()
-        and device.type == "cpu"
-        and not is_in_torch_dispatch_mode()
-        and torch._C._functorch.peek_interpreter_stack() is None  # no public function tells
-    )
-
-
 def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
     """Return ``_GOLDEN`` times 1, 2, ..., ``count``, wrapping."""
     # Not arange(1, count + 1) * _GOLDEN: inductor computes it as an index, with 32 bits on a GPU, which
@@ -164,7 +152,7 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
     True
     """
     start = (stream(*counters) + _GOLDEN * (int(first) - 1)) % 2**64
-    if device is not None and count <= _BLOCK and _uses_numpy(torch.device(device)):
+    if device is not None and count <= _BLOCK and may_use_numpy(torch.device(device)):
         return torch.from_numpy(_mix_words(_golden_words(count) + np.uint64(start)).view(np.int64))
     return mix(_signed(start) + _golden_multiples(count, device))
 
@@ -284,7 +272,7 @@ def _draw(like: Tensor, numbers: Callable[[Any], Tensor]) -> Tensor | None:
         raise ValueError(f"Noise for {rows} rows needs a number of keys that divides {rows}; got {count}.")
     source.draws += 1
     of_draw, size = source.draws * 0xD1342543DE82EF95 % 2**64, like.shape[1:].numel()
-    if (rows * size <= _BLOCK or torch.get_num_threads() == 1) and _uses_numpy(like.device):
+    if (rows * size <= _BLOCK or torch.get_num_threads() == 1) and may_use_numpy(like.device):
         words = source.keys.cpu().numpy().view(np.uint64)
         if rows != count:  # copies of a row (x repeated K times) get different noise
             words = _mix_words(words + (_golden_words(rows // count) - _GOLDEN_WORD)[:, None]).reshape(-1)

@@ -9,12 +9,13 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zoo.checks import NotNegative, Positive, PositiveFloat, Share, checked
 from zoo.errors import ZooError
-from zoo.models.core.functional import multiplies_features_first, soft_clamp
+from zoo.models.core.functional import may_use_numpy, multiplies_features_first, soft_clamp
 from zoo.models.core.memo import Memo
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
@@ -23,6 +24,10 @@ from zoo.models.networks.masked import MaskedLinear, drawn_degrees, spread_degre
 Activation = Literal["relu", "tanh"]
 _ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
 _KEEP = 2**20  # largest number of values in buffers that are kept for the next sweep
+_ONE_THREAD = 2**19  # multiplications of a matrix product that NumPy's OpenBLAS does not divide among threads
+
+Array = np.ndarray[Any, np.dtype[Any]]
+ArrayStep = Callable[[int, Array, Array], None]
 
 
 class Stage(NamedTuple):
@@ -131,6 +136,11 @@ class MADE(nn.Module):
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
         # _ends[l][d]: number of units in layer l with degree at most d
         self._ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self.degrees]
+        # multiplications of the largest product in a step of generate(), for one row
+        self._largest_step = parameters * hidden[-1]
+        for layer, ends in zip(layers, self._ends, strict=True):
+            units = max(end - start for start, end in pairwise([0, *ends]))
+            self._largest_step = max(self._largest_step, units * layer.in_features)
         self._factors: Memo[list[tuple[Tensor, Tensor]]] = Memo()
         self._sweep: _Sweep | None = None
         if min(hidden) < dim - 1 and self.coverage() < 0.99:
@@ -195,7 +205,11 @@ class MADE(nn.Module):
         return x if self.input_bound is None else soft_clamp(x, self.input_bound)
 
     def generate(
-        self, rows: int, step: Callable[[int, Tensor], Tensor], context: Tensor | None = None
+        self,
+        rows: int,
+        step: Callable[[int, Tensor], Tensor],
+        context: Tensor | None = None,
+        array_step: ArrayStep | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Compute x one dimension after another; return x ``(rows, D)`` and parameters ``(rows, D, P)``.
 
@@ -208,18 +222,31 @@ class MADE(nn.Module):
             step: function from the index i (from 0) and the parameters ``(B, P)`` of x_i to x_i ``(B,)``. It
                 must not keep the parameters, whose memory is reused.
             context: context ``(B, K)``, if the network has one.
+            array_step: function that is called instead if :meth:`generates_in_numpy`. It is given i, the
+                parameters as an array ``(P, B)`` and an array ``(B,)``, into which it writes x_i.
         """
         add_nfe(self.dim)
         shift = self.context(context).T if self.context is not None else None
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._generate_recorded(rows, step, shift)
         sweep, self._sweep = self._sweep, None  # removed, so that no other thread writes into it
-        if sweep is None or not sweep.fits(self, rows):
-            sweep = _Sweep(self, rows)
-        generated = sweep.run(step, shift)
+        in_numpy = self.generates_in_numpy(rows)
+        if sweep is None or not sweep.fits(self, rows, in_numpy):
+            sweep = _Sweep(self, rows, in_numpy)
+        generated = sweep.run(step, shift, array_step if in_numpy else None)
         if sweep.size <= _KEEP:
             self._sweep = sweep
         return generated
+
+    def generates_in_numpy(self, rows: int) -> bool:
+        """Return whether :meth:`generate` computes in NumPy: small products take less time than calls."""
+        weight = self.output.weight
+        return (
+            rows * self._largest_step < _ONE_THREAD
+            and weight.dtype in (torch.float32, torch.float64)
+            and may_use_numpy(weight.device)
+            and not torch.is_grad_enabled()
+        )
 
     def _generate_recorded(
         self, rows: int, step: Callable[[int, Tensor], Tensor], shift: Tensor | None
@@ -278,29 +305,27 @@ class _Sweep:
 
     At batch size 1 slicing costs more than arithmetic. The slices of the weights are views, so training may
     continue between two sweeps; if a weight has moved in memory (``.to``, a copy), the sweep does not fit.
-    States are feature-major, ``(units, B)``, or ``(units,)`` if B is 1.
+    States are feature-major, ``(units, B)``, or ``(units,)`` if B is 1 and torch computes. NumPy computes on
+    the same memory.
     """
 
-    def __init__(self, made: MADE, rows: int) -> None:
-        self.key = self._key(made, rows)
+    def __init__(self, made: MADE, rows: int, in_numpy: bool) -> None:
+        self.key = self._key(made, rows, in_numpy)
         like, per_dim = made.output.weight, made.parameters_per_dim
-        add_product = torch.Tensor.addmv_ if rows == 1 else torch.Tensor.addmm_
-        activate = _ACTIVATIONS[made.activation][1]
+        vectors = rows == 1 and not in_numpy
         with torch.inference_mode(False), torch.no_grad():  # buffers for use outside of inference mode too
 
             def empty(size: int) -> Tensor:
-                shape = (size,) if rows == 1 else (size, rows)
+                shape = (size,) if vectors else (size, rows)
                 return torch.empty(shape, dtype=like.dtype, device=like.device)
 
             layers = [*made.layers, made.output]
             biases = [layer.bias.detach() for layer in layers]
-            self.biases = biases if rows == 1 else [bias[:, None] for bias in biases]
+            self.biases = biases if vectors else [bias[:, None] for bias in biases]
             weights = [layer.weight.detach() for layer in layers]
             self.x, self.streams = empty(made.dim), [empty(len(bias)) for bias in biases]
             # x as the network sees it, which differs from x if it is clamped
-            self.seen, self.input_bound = self.x, made.input_bound
-            if self.input_bound is not None:
-                self.seen = empty(made.dim)
+            self.seen = self.x if made.input_bound is None else empty(made.dim)
             # a state that a later layer adds to must be kept after its activation
             kept = {stage.skip for stage in made.stages}
             states = [
@@ -308,50 +333,58 @@ class _Sweep:
                 for index, (stream, stage) in enumerate(zip(self.streams, made.stages, strict=False))
             ]
             self.size = sum(v.numel() for v in [self.x, *self.streams, *states])
-            self.steps: list[tuple[list[Callable[[], object]], Tensor, Tensor]] = []
+            scratch = empty(max(len(bias) for bias in biases))
+            do = _in_numpy(made, scratch) if in_numpy else _in_torch(made, vectors)
+            self.steps: list[_Step] = []
             for i in range(made.dim):
                 below, run = self.seen[:i], list[Callable[[], object]]()
                 for index, (stage, ends) in enumerate(zip(made.stages, made._ends, strict=True)):
                     start, end = ends[i - 1] if i else 0, ends[i]
                     if end > start:
                         stream, state = self.streams[index][start:end], states[index][start:end]
-                        run.append(
-                            partial(add_product, stream, weights[index][start:end, : len(below)], below)
-                        )
+                        run += do.add_product(stream, weights[index][start:end, : len(below)], below)
                         if stage.skip is not None:
-                            run.append(partial(stream.add_, self.streams[stage.skip][start:end]))
+                            run += do.add(stream, self.streams[stage.skip][start:end])
                         if states[index] is not self.streams[index]:
-                            run.append(partial(state.copy_, stream))
+                            run += do.copy(state, stream)
                         if stage.active:
-                            run.append(partial(activate, state))
+                            run += do.activate(state)
                     below = states[index][:end]
                 places = slice(i * per_dim, (i + 1) * per_dim)
                 out = self.streams[-1][places]
-                run.append(partial(add_product, out, weights[-1][places, : len(below)], below))
-                x_i = self.x[i : i + 1] if rows == 1 else self.x[i]
-                self.steps.append((run, out.view(per_dim, rows).T, x_i))
+                run += do.add_product(out, weights[-1][places, : len(below)], below)
+                x_i = self.x[i : i + 1] if vectors else self.x[i]
+                seen = [] if made.input_bound is None else do.clamp(self.seen[i], self.x[i])
+                arrays = (out.numpy(), x_i.numpy()) if in_numpy else None
+                self.steps.append(_Step(run, out.view(per_dim, rows).T, x_i, arrays, seen))
 
     @staticmethod
-    def _key(made: MADE, rows: int) -> tuple[Any, ...]:
+    def _key(made: MADE, rows: int, in_numpy: bool) -> tuple[Any, ...]:
         weights = [w for layer in [*made.layers, made.output] for w in (layer.weight, layer.bias)]
-        return rows, weights[0].dtype, weights[0].device, *(w.data_ptr() for w in weights)
+        return rows, in_numpy, weights[0].dtype, weights[0].device, *(w.data_ptr() for w in weights)
 
-    def fits(self, made: MADE, rows: int) -> bool:
-        """Return whether these buffers fit a batch of ``rows`` and the current weights."""
-        return self.key == self._key(made, rows)
+    def fits(self, made: MADE, rows: int, in_numpy: bool) -> bool:
+        """Return whether these buffers fit a batch of ``rows``, the current weights and who computes."""
+        return self.key == self._key(made, rows, in_numpy)
 
-    def run(self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode():  # less overhead per operation; kept results are copied outside
+    def run(
+        self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None, array_step: ArrayStep | None
+    ) -> tuple[Tensor, Tensor]:
+        # inference mode: less overhead per operation; kept results are copied outside
+        with torch.inference_mode(), np.errstate(all="ignore"):
             for stream, bias in zip(self.streams, self.biases, strict=True):
                 stream.copy_(bias)
             if shift is not None:
                 self.streams[0].add_(shift.reshape(self.streams[0].shape))
-            for i, (operations, parameters, x_i) in enumerate(self.steps):
+            for i, (operations, parameters, x_i, arrays, seen) in enumerate(self.steps):
                 for operation in operations:
                     operation()
-                x_i.copy_(step(i, parameters))
-                if self.input_bound is not None:
-                    self.seen[i].copy_(soft_clamp(self.x[i], self.input_bound))
+                if arrays is not None and array_step is not None:
+                    array_step(i, *arrays)
+                else:
+                    x_i.copy_(step(i, parameters))
+                for operation in seen:
+                    operation()
         dim = len(self.x)
         x, all_parameters = self.x.view(dim, -1).T, self.streams[-1].view(dim, -1, self.x[0].numel())
         contiguous = torch.contiguous_format
@@ -359,3 +392,69 @@ class _Sweep:
             x.clone(memory_format=contiguous),
             all_parameters.permute(2, 0, 1).clone(memory_format=contiguous),
         )
+
+
+class _Step(NamedTuple):
+    """The work of one dimension: operations, parameters and x_i, and how the network comes to see x_i."""
+
+    operations: list[Callable[[], object]]
+    parameters: Tensor
+    x_i: Tensor
+    arrays: tuple[Array, Array] | None  # the memory of both, ``(P, B)`` and ``(B,)``, for NumPy
+    seen: list[Callable[[], object]]
+
+
+class _Operations(NamedTuple):
+    """Functions that return operations on tensors, in place: to add a product, to add, to copy, ..."""
+
+    add_product: Callable[[Tensor, Tensor, Tensor], list[Callable[[], object]]]
+    add: Callable[[Tensor, Tensor], list[Callable[[], object]]]
+    copy: Callable[[Tensor, Tensor], list[Callable[[], object]]]
+    activate: Callable[[Tensor], list[Callable[[], object]]]
+    clamp: Callable[[Tensor, Tensor], list[Callable[[], object]]]
+
+
+def _in_torch(made: MADE, vectors: bool) -> _Operations:
+    """Return the operations of torch for the network; ``vectors``: states are ``(units,)``."""
+    add_product = torch.Tensor.addmv_ if vectors else torch.Tensor.addmm_
+    activate, bound = _ACTIVATIONS[made.activation][1], made.input_bound or 1.0
+    return _Operations(
+        add_product=lambda y, weight, x: [partial(add_product, y, weight, x)],
+        add=lambda y, x: [partial(y.add_, x)],
+        copy=lambda y, x: [partial(y.copy_, x)],
+        activate=lambda y: [partial(activate, y)],
+        clamp=lambda y, x: [lambda: y.copy_(soft_clamp(x, bound))],
+    )
+
+
+def _in_numpy(made: MADE, scratch: Tensor) -> _Operations:
+    """Return the operations of NumPy on the memory of tensors; products are written to ``scratch`` first."""
+    bound, zero = made.input_bound or 1.0, np.zeros((), scratch.numpy().dtype)
+
+    def add_product(y: Tensor, weight: Tensor, x: Tensor) -> list[Callable[[], object]]:
+        if not len(x):
+            return []
+        out, product = y.numpy(), scratch[: len(y)].numpy()
+        return [partial(np.dot, weight.numpy(), x.numpy(), product), partial(np.add, out, product, out)]
+
+    def activate(y: Tensor) -> list[Callable[[], object]]:
+        out = y.numpy()
+        if made.activation == "relu":
+            return [partial(np.maximum, out, zero, out=out)]
+        return [partial(np.tanh, out, out)]
+
+    def clamp(y: Tensor, x: Tensor) -> list[Callable[[], object]]:
+        out = y.numpy()
+        return [
+            partial(np.multiply, x.numpy(), 1 / bound, out),
+            partial(np.tanh, out, out),
+            partial(np.multiply, out, bound, out),
+        ]
+
+    return _Operations(
+        add_product=add_product,
+        add=lambda y, x: [partial(np.add, y.numpy(), x.numpy(), y.numpy())],
+        copy=lambda y, x: [partial(np.copyto, y.numpy(), x.numpy())],
+        activate=activate,
+        clamp=clamp,
+    )
