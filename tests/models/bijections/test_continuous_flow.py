@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torchdiffeq
 import zuko
 from contract import jacobian_log_det
 from torch import nn
@@ -115,6 +116,18 @@ def test_linear_field_has_the_known_solution(solver):
     torch.testing.assert_close(log_det, matrix.trace().detach().expand(4), rtol=0, atol=1e-7)
     if solver != "dopri5":
         assert flow.last_evaluations == 50 * {"rk4": 4, "midpoint": 2, "euler": 1}[solver]
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_eulers_steps_are_those_of_torchdiffeq(start):
+    field, x = random_field("43").float(), torch.randn(4, 43)
+    flow = tight(field, method="euler", steps=7).eval()
+    times = torch.cat([start + (1 - 2 * start) * (torch.arange(7) / 7), torch.tensor([1 - start])])
+    with torch.no_grad():
+        ours = flow.path(x, (start, 1 - start))[-1]
+        theirs = torchdiffeq.odeint(lambda t, x: field(t, x), x, times, method="euler")[-1]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    assert (ours - x).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("settings", [{}, {"adjoint": True}, {"method": "rk4", "steps": 7}])
