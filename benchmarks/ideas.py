@@ -102,6 +102,18 @@ IDEAS = [
         ("density", "train", "sample"),
     ),
     Idea(
+        "keyed noise is mixed by NumPy on a CPU",
+        replaced("zoo.models.core.rng.may_use_numpy", by=lambda _: False),
+        (("realnvp", 1), ("realnvp", 64), ("realnvp", 1024)),
+        ("sample",),
+    ),
+    Idea(
+        "a MAF samples small batches by NumPy, on the memory of torch's tensors",
+        replaced("zoo.models.networks.made.may_use_numpy", by=lambda _: False),
+        (("maf", 1), ("maf", 64), ("maf", 1024)),
+        ("sample",),
+    ),
+    Idea(
         "evaluation computes masked, mixed and normalised weights once",
         without_memory,
         (("maf", 1), ("maf", 1024), ("glow", 1), ("glow", 32), ("residual", 64)),

@@ -17,11 +17,7 @@ LEADS = [
     Lead("couplings keep their two halves apart", "kept", "b73afc67"),
     Lead("masked weights are kept in evaluation", "kept", "the table of ideas"),
     Lead("MAF samples unit by unit, each computed once", "kept", "maf_sampling in table.md"),
-    Lead(
-        "MAF samples of small batches by NumPy, on the memory of torch",
-        "kept: half the time at batch 1, two thirds at 64 and 1024",
-        "zoo/models/networks/made.py",
-    ),
+    Lead("MAF samples of small batches by NumPy, on the memory of torch", "kept", "the table of ideas"),
     Lead("MAF samples by Jacobi iteration", "kept as a setting", "5d92eccf, jacobi.md"),
     Lead(
         "Euler's steps taken outside of torchdiffeq, and a state of one part passed as it is",
@@ -42,11 +38,11 @@ LEADS = [
     Lead(
         "keyed noise mixed by NumPy on a CPU",
         "kept, after a first trial that could not draw under vmap (56e2ae36): there torch mixes",
-        "zoo/models/core/rng.py",
+        "the table of ideas",
     ),
     Lead("actnorm folded into the weight of the 1x1 convolution", "not tried", ""),
     Lead("tanh(x) as 2 sigmoid(2x) - 1", "not tried", ""),
-    Lead("a hand-written backward pass of a run of affine couplings", "kept", "the module dense_couplings"),
+    Lead("a hand-written backward pass of a run of affine couplings", "kept", "the table of ideas"),
     Lead("the same with activation normalisation between the couplings", "not tried", ""),
     Lead("thresholds of malloc raised for training", "not tried", ""),
     Lead("time as a bias of a dense field in place of an input", "not tried", ""),

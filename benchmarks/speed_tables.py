@@ -151,11 +151,14 @@ def ideas() -> str:
     if record is None:
         return "Not measured.\n"
     rows = []
+    gaining = {row["idea"] for row in record["rows"] if row["says"] == "less time"}
     for row in record["rows"]:
         low, high = row["interval"]
+        elsewhere = row["says"] != "less time" and row["idea"] in gaining
+        fate = f"{row['fate']}: it gives elsewhere" if elsewhere else row["fate"]
         ratio = f"{row['off_over_on']:.2f} ({low:.2f}–{high:.2f})"
         about = (row["idea"], row["case"], PASSES[row["task"]], str(row["batch"]))
-        rows.append((*about, ratio, row["says"], row["fate"]))
+        rows.append((*about, ratio, row["says"], fate))
     head = ("idea", "case", "task", "#batch", "#time without by with (95 %)", "gives", "")
     told = [(f"`{row['commit']}`", row["message"], "kept") for row in record["commits"]]
     title = "What went into the code at many places, in the words of its commit:"
