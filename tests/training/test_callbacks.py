@@ -155,6 +155,18 @@ class Formats(Line):
         return super().density(x) + self.conv(image).sum((1, 2, 3)) + self.linear(vector).sum(1)
 
 
+@pytest.mark.parametrize(("model", "told"), [("realnvp", True), ("maf", False)])
+def test_a_record_says_whether_couplings_were_one_operation(tmp_path, model, told):
+    settings = [
+        "data=moons", "data.train=200", "data.val=30", "data.test=20", "logger=none", "trainer=cpu",
+        "training.updates=4", "training.validations=4", "evaluation.samples=20",
+        "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
+        "evaluation.throughput_batches=[1]",
+    ]  # fmt: skip
+    run(compose_run([*settings, f"model={model}"]), tmp_path / model)
+    assert ("couplings as one operation" in read(tmp_path / model).cost.fast_paths) == told
+
+
 @pytest.mark.parametrize(
     ("own", "optimizer", "names"),
     [(True, "adam", ["channels last", "features first", "fused optimiser"]), (False, "sgd", [])],

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from zoo.data.module import Batch, DataModule
+from zoo.models.bijections import dense_couplings
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasTrainingStatistics, offers
 from zoo.models.core.flops import count_flops
@@ -280,11 +281,14 @@ class TrainingStatistics(pl.Callback):
 class FastPaths(pl.Callback):
     """Notes which faster ways of computing a run takes that depend on the machine or on its settings.
 
-    Layers are watched during the first update alone; those that torch compiles are not, since it chooses
-    their memory formats.
+    Layers are watched during the run's first update alone; those that torch compiles are not, since it
+    chooses their memory formats. Couplings that are watched compute themselves, one by one; whether they are
+    one operation otherwise, the second update shows. Since their rounding differs, a resumed run, which must
+    repeat an uninterrupted one, watches nothing: its names are those of its checkpoint.
 
     Attributes:
-        names: ``fused optimiser``, ``channels last``, ``features first``; None before the first update.
+        names: ``fused optimiser``, ``channels last``, ``features first``, ``couplings as one operation``;
+            None before the first update.
     """
 
     names: list[str] | None = None
@@ -292,21 +296,40 @@ class FastPaths(pl.Callback):
     def __init__(self) -> None:
         self.seen: set[str] = set()
         self.hooks: list[RemovableHandle] = []
+        self.runs_before = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": self.names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.names = state_dict["names"]
+        self.seen = set(self.names or ())
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         if groups and all(group.get("fused") for group in groups):
             self.seen.add("fused optimiser")
-        if not pl_module.compiled:
+        if not pl_module.updates and not pl_module.compiled:
             self.hooks = [layer.register_forward_pre_hook(self._look) for layer in pl_module.model.modules()]
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if pl_module.updates == 1:
+            self.runs_before = dense_couplings.runs_with_gradients
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.names is None:
-            self.names = sorted(self.seen)
-            self._end()
+        assert isinstance(pl_module, TrainingModule)
+        if pl_module.updates > 2:
+            return
+        if pl_module.updates == 2 and dense_couplings.runs_with_gradients > self.runs_before:
+            self.seen.add("couplings as one operation")
+        self.names = sorted(self.seen)
+        self._end()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._end()

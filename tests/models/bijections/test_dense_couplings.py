@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from contract import roughen
 from torch import nn
 from torch.func import functional_call, jvp, vmap
-from torch.nn.utils import parametrizations, spectral_norm
+from torch.nn.utils import parametrizations, parametrize, spectral_norm
 
 from zoo.models.bijections import dense_couplings
+from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.coupling import AffineCoupling, Halves, bounded
 from zoo.models.bijections.halves import HalvesChain
@@ -22,16 +24,28 @@ from zoo.models.networks.mlp import MLP
 ALTERNATING = (False, True, False)
 
 
-def pair(dim=5, flips=ALTERNATING, hidden=(6, 7), bound=3.0, activation=nn.SiLU, context=0, **settings):
-    """Return a chain that may take the short way, and the plain chain of the same layers."""
+NORMALISED = (0, 1, 2)  # before each coupling, as in Real NVP
+
+
+def pair(
+    dim=5, flips=ALTERNATING, norms=(), hidden=(6, 7), bound=3.0, activation=nn.SiLU, context=0, **settings
+):
+    """Return a chain that may take the short way, and the plain chain of the same layers.
+
+    ``norms`` are the couplings that a normalisation stands before, as often as they are named; the number of
+    couplings stands for the end. They have had their first batch.
+    """
     torch.manual_seed(0)
     layers = []
-    for flip in flips:
-        half = Halves(dim, flip)
-        net = MLP(half.given, 2 * half.changed, hidden, activation, context=context)
-        layers.append(AffineCoupling(half, net, bounded(bound), **settings))
-    chain = roughen(HalvesChain(layers)).double()
-    return chain, Chain(layers)
+    for index in range(len(flips) + 1):
+        layers += [ActNorm(dim) for place in norms if place == index]
+        if index < len(flips):
+            half = Halves(dim, flips[index])
+            net = MLP(half.given, 2 * half.changed, hidden, activation, context=context)
+            layers.append(AffineCoupling(half, net, bounded(bound), **settings))
+    plain = Chain(layers).double()
+    plain(torch.randn(16, dim).double(), torch.randn(16, context).double() if context else None)
+    return roughen(HalvesChain(layers)), plain
 
 
 @pytest.fixture
@@ -70,6 +84,13 @@ def agree(ours, theirs, rtol=0.0, atol=1e-12):
         {"flips": (True, False)},
         {"flips": (True, True)},
         {"flips": (False, False, True, True)},
+        {"norms": NORMALISED},
+        {"norms": (0, 1, 2, 3), "dim": 2},
+        {"norms": (0, 0, 2, 3, 3)},
+        {"norms": (3,)},
+        {"norms": (0,), "flips": (True,)},
+        {"norms": (0, 0), "flips": ()},
+        {"norms": NORMALISED, "activation": nn.ReLU},
         {"bound": 0.7},
         {"bound": None},
         {"bound": "sigmoid"},
@@ -100,8 +121,9 @@ def test_values_and_gradients_are_those_of_the_layers(settings, batch, wanted, t
     assert taken == (["transform", "transform", "invert"] if short else [])
 
 
-def test_float32_agrees_to_its_rounding(taken):
-    chain, plain = pair(dim=43, hidden=(100, 100))
+@pytest.mark.parametrize("norms", [(), NORMALISED])
+def test_float32_agrees_to_its_rounding(norms, taken):
+    chain, plain = pair(dim=43, hidden=(100, 100), norms=norms)
     chain.float()
     x = torch.randn(64, 43, requires_grad=True)
     for mine, other in zip(results(chain, x), results(plain, x), strict=True):
@@ -109,9 +131,12 @@ def test_float32_agrees_to_its_rounding(taken):
     assert taken == ["transform"]
 
 
-@pytest.mark.parametrize("frozen", [(0,), (1,), (2, 5, 6), (12, 13), (0, 1, 2, 3, 4, 5)])
-def test_frozen_weights_get_no_gradient_and_the_others_theirs(frozen, taken):
-    chain, plain = pair()
+@pytest.mark.parametrize("norms", [(), NORMALISED])
+@pytest.mark.parametrize(
+    "frozen", [(0,), (1,), (2, 5, 6), (12, 13), (0, 1, 2, 3, 4, 5), (0, 1, 8, 9, 16, 17)]
+)
+def test_frozen_weights_get_no_gradient_and_the_others_theirs(norms, frozen, taken):
+    chain, plain = pair(norms=norms)
     for index, weight in enumerate(chain.parameters()):
         weight.requires_grad_(index not in frozen)
     x = torch.randn(7, 5, dtype=torch.float64)
@@ -122,8 +147,9 @@ def test_frozen_weights_get_no_gradient_and_the_others_theirs(frozen, taken):
     assert set(taken) == {"transform"}
 
 
-def test_a_second_pass_and_derivatives_of_gradients_are_those_of_the_layers(taken):
-    chain, plain = pair()
+@pytest.mark.parametrize("norms", [(), NORMALISED])
+def test_a_second_pass_and_derivatives_of_gradients_are_those_of_the_layers(norms, taken):
+    chain, plain = pair(norms=norms)
     x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     found = []
     for each in (chain, plain):
@@ -143,8 +169,9 @@ def test_a_second_pass_and_derivatives_of_gradients_are_those_of_the_layers(take
     assert taken == ["transform"] * 2
 
 
-def test_weights_changed_before_the_backward_pass_are_refused(taken):
-    chain, _ = pair()
+@pytest.mark.parametrize("norms", [(), NORMALISED])
+def test_weights_changed_before_the_backward_pass_are_refused(norms, taken):
+    chain, _ = pair(norms=norms)
     loss = chain(torch.randn(7, 5, dtype=torch.float64))[0].sum()
     with torch.no_grad():
         next(chain.parameters()).add_(1)
@@ -153,8 +180,9 @@ def test_weights_changed_before_the_backward_pass_are_refused(taken):
     assert taken == ["transform"]
 
 
-def test_operations_and_evaluations_are_counted_as_in_the_layers(taken):
-    counts, chains = [], pair()
+@pytest.mark.parametrize("norms", [(), NORMALISED])
+def test_operations_and_evaluations_are_counted_as_in_the_layers(norms, taken):
+    counts, chains = [], pair(norms=norms)
     next(chains[0].parameters()).requires_grad_(False)
     for each in chains:
         x = torch.randn(7, 5, dtype=torch.float64)
@@ -164,6 +192,23 @@ def test_operations_and_evaluations_are_counted_as_in_the_layers(taken):
     assert counts[0] == counts[1]
     assert counts[0][0][0] > 0
     assert taken == ["transform"]
+
+
+def test_normalisations_start_from_their_first_batch_and_then_take_the_short_way(taken):
+    trained, plain = pair(norms=(0, 1, 2, 3))
+    chain = HalvesChain(copy.deepcopy([*plain.layers]))
+    unset = {name: value * (not name.endswith("initialised")) for name, value in plain.state_dict().items()}
+    chain.load_state_dict(unset)
+    x = 3 + 2 * torch.randn(64, 5, dtype=torch.float64)
+    z = chain(x)[0]
+    agree([z.mean(0), z.std(0, correction=0)], [torch.zeros(5).double(), torch.ones(5).double()])
+    assert taken == []
+    agree([chain(x)[0]], [z])
+    assert taken == ["transform"]
+    assert [*chain.state_dict()] == [*plain.state_dict()]
+    chain.load_state_dict(trained.state_dict())
+    agree(chain(x), plain(x))
+    assert taken == ["transform"] * 2, "the loaded ones do not start again"
 
 
 def hooked(chain):
@@ -198,9 +243,27 @@ def rescaled(chain):
     chain.layers[1].log_scale = partial(lambda raw, bound: raw / bound, bound=3.0)
 
 
-@pytest.mark.parametrize("change", [rescaled, hooked, normalised, normalised_by_hooks, replaced, dropped])
-def test_layers_that_were_changed_compute_themselves(change, taken):
-    chain, plain = pair()
+def hooked_norm(chain):
+    chain.layers[0].register_forward_hook(lambda module, given, out: (2 * out[0], out[1]))
+
+
+def parametrised_norm(chain):
+    parametrize.register_parametrization(chain.layers[2], "bias", nn.ReLU())
+
+
+def replaced_norm(chain):
+    chain.layers[4].forward = lambda x, context: (2 * x, x.sum(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "norms"),
+    [
+        *((change, ()) for change in (rescaled, hooked, normalised, normalised_by_hooks, replaced, dropped)),
+        *((change, NORMALISED) for change in (hooked, hooked_norm, parametrised_norm, replaced_norm)),
+    ],
+)
+def test_layers_that_were_changed_compute_themselves(change, norms, taken):
+    chain, plain = pair(norms=norms)
     x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     before = chain(x)[0]
     change(chain)
@@ -222,8 +285,9 @@ def test_a_hook_on_all_modules_is_called(taken):
     assert taken == []
 
 
-def test_transforms_and_other_precisions_get_the_layers(taken):
-    chain, plain = pair()
+@pytest.mark.parametrize("norms", [(), NORMALISED])
+def test_transforms_and_other_precisions_get_the_layers(norms, taken):
+    chain, plain = pair(norms=norms)
     x, tangent = torch.randn(2, 7, 5, dtype=torch.float64)
     weights = {name: value.detach() * 1.1 for name, value in chain.named_parameters()}
     agree(vmap(lambda row: chain(row[None])[1])(x), plain(x)[1][:, None])
@@ -233,7 +297,9 @@ def test_transforms_and_other_precisions_get_the_layers(taken):
         dual = torch.autograd.forward_ad.make_dual(x, tangent)
         slope = torch.autograd.forward_ad.unpack_dual(chain(dual)[0]).tangent
     agree([slope], [jvp(plain, (x,), (tangent,))[1][0]])
-    agree(functional_call(chain, weights, (x,)), functional_call(plain, weights, (x,)))
+    of_norms = {name: value for name, value in weights.items() if "network" not in name}
+    for given in (weights, of_norms) if norms else (weights,):
+        agree(functional_call(chain, given, (x,)), functional_call(plain, given, (x,)))
     chain.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         agree(chain(x.float()), plain(x.float()))

@@ -34,10 +34,15 @@ class ActNorm(Bijection):
         self.register_buffer("initialised", torch.tensor(False))
         self._known = False  # spares a look at the device at every step
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def starts(self) -> bool:
+        """Return whether ``forward`` would set bias and scale from its batch."""
         if self.training and not self._known:
-            if not bool(self.initialised):
-                self._initialise(x.detach())
+            self._known = bool(self.initialised)
+        return self.training and not self._known
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.starts():
+            self._initialise(x.detach())
             self._known = bool(self.initialised)
         scale = self.log_scale.exp()
         z = torch.addcmul(self._wide(self.bias * scale, x), x, self._wide(scale, x))

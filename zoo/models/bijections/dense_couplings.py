@@ -1,8 +1,9 @@
 """A run of affine couplings with dense networks on a CPU, in few operations and with gradients by hand.
 
 A small batch on a CPU takes as long as its operations are many, whatever they compute; here a run of
-couplings has half as many as its layers one after another. The columns of all matrices are examples. A
-coupling with the weights W_l and c_l, l = 1 .. L, and the bound m maps its halves a and b to a and b':
+couplings, and of activation normalisations between them, has half as many as its layers one after another.
+The columns of all matrices are examples. A coupling with the weights W_l and c_l, l = 1 .. L, and the bound
+m maps its halves a and b to a and b':
 
     h_0 = a,   p_l = W_l h_(l-1) + c_l,   h_l = silu(p_l),   (r, t) = p_L
     q = sigmoid(2 r / m),   s = m (2 q - 1) = m tanh(r / m)
@@ -14,6 +15,11 @@ the gradients of the loss with respect to b, a and the weights are
     db = B exp(s),   dr = 4 q (1 - q) (D + db b),   dt = B
     e_L = (dr, dt),   e_l = silu'(p_l) * (W_(l+1)^T e_(l+1))
     da = A + W_1^T e_1,   dW_l = e_l h_(l-1)^T,   dc_l = sum of e_l over the examples
+
+An activation normalisation with the bias u and the log-scale v maps both halves together, x, to
+z = (x + u) exp(v), with ln|det| = sum of v. Let Z and D be the gradients with respect to z and ln|det|. Then
+
+    dx = Z exp(v),   du = sum of dx,   dv = sum of (Z z + D),   sums over the examples
 """
 
 from __future__ import annotations
@@ -28,37 +34,53 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.modules.module import _has_any_global_hook
 
-from zoo.models.bijections.coupling import AffineCoupling, Coupling, Halves
-from zoo.models.core.functional import clamp_scalars, multiplies_features_first, soft_clamp
+from zoo.models.bijections.actnorm import ActNorm
+from zoo.models.bijections.base import Bijection
+from zoo.models.bijections.coupling import AffineCoupling, Halves
+from zoo.models.core.functional import clamp_scalars, for_products, multiplies_features_first, soft_clamp
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.mlp import MLP, is_untouched
 
-Parts = tuple[Tensor, Tensor]  # the first and the second half of the events
-Plain = Callable[[Parts], tuple[Parts, Tensor]]
+Plain = Callable[[Tensor], tuple[Tensor, Tensor]]
 aten = torch.ops.aten
 
+runs_with_gradients = 0  # computed here by this process so far; the training notes whether an update had one
 
-class Layer(NamedTuple):
+
+class Affine(NamedTuple):
     """A coupling as its numbers.
 
     Attributes:
+        weights: W_1, c_1, ..., W_L, c_L.
         flip: whether the second half conditions and the first is changed.
         bound: bound m of the log-scale.
-        weights: W_1, c_1, ..., W_L, c_L.
     """
 
+    weights: list[Tensor]
     flip: bool
     bound: float
+
+
+class Norm(NamedTuple):
+    """An activation normalisation as its numbers.
+
+    Attributes:
+        weights: u and v.
+    """
+
     weights: list[Tensor]
 
 
-def as_layers(couplings: Sequence[Coupling], x: Tensor, context: Tensor | None) -> list[Layer] | None:
-    """Return couplings as numbers, or None where the layers must compute the batch ``x`` themselves.
+Layer = Affine | Norm
+
+
+def as_layers(bijections: Sequence[Bijection], x: Tensor, context: Tensor | None) -> list[Layer] | None:
+    """Return layers as numbers, or None where the layers must compute the batch ``x`` themselves.
 
     The formulas are those of layers whose arithmetic nobody has changed, for ordinary tensors on a CPU. So
     compiled code, transforms of ``torch.func``, forward-mode derivatives, autocast, half precision, tensors
     of other classes, weights that are not parameters (functional calls, parametrisations) and hooks get the
-    layers.
+    layers; so does a normalisation that would start from its batch.
     """
     if (
         context is not None
@@ -71,21 +93,28 @@ def as_layers(couplings: Sequence[Coupling], x: Tensor, context: Tensor | None) 
         or _has_any_global_hook()
     ):
         return None
-    layers = []
-    for coupling in couplings:
-        layer = _as_layer(coupling)
+    layers: list[Layer] = []
+    for bijection in bijections:
+        layer = _as_norm(bijection) if isinstance(bijection, ActNorm) else _as_affine(bijection)
         if layer is None:
             return None
         layers.append(layer)
     return layers
 
 
-def _as_layer(coupling: Coupling) -> Layer | None:
+def _as_norm(norm: ActNorm) -> Norm | None:
+    """Return an activation normalisation as its numbers, or None if it would start from its batch."""
+    weights = None if norm.starts() else _weights(norm, ActNorm)
+    return None if weights is None else Norm(weights)
+
+
+def _as_affine(coupling: Bijection) -> Affine | None:
     """Return a coupling as its numbers, or None if it is not an affine one of a dense network with SiLU."""
+    if not isinstance(coupling, AffineCoupling):
+        return None
     network, partition = coupling.network, coupling.partition
     if not (
-        isinstance(coupling, AffineCoupling)
-        and is_untouched(coupling, AffineCoupling)
+        is_untouched(coupling, AffineCoupling)
         and isinstance(partition, Halves)
         and isinstance(coupling.log_scale, partial)
         and coupling.log_scale.func is soft_clamp
@@ -99,41 +128,68 @@ def _as_layer(coupling: Coupling) -> Layer | None:
     weights: list[Tensor] = []
     modules = network.layers._modules.values()
     for index, module in enumerate(modules):
-        if module is None or not is_untouched(module, nn.SiLU if index % 2 else nn.Linear):
+        of_module = _weights(module, nn.SiLU if index % 2 else nn.Linear)
+        if of_module is None:
             return None
-        for weight in module._parameters.values():
-            if type(weight) is not nn.Parameter:
-                return None
-            weights.append(weight)
-    return Layer(partition.flip, coupling.log_scale.keywords["bound"], weights) if len(modules) % 2 else None
+        weights += of_module
+    return Affine(weights, partition.flip, coupling.log_scale.keywords["bound"]) if len(modules) % 2 else None
 
 
-def transform(layers: list[Layer], parts: Parts, plain: Plain) -> tuple[Parts, Tensor]:
-    """Return the new halves and ln|det| of a run of couplings, differentiable where gradients are recorded.
+def _weights(module: nn.Module | None, kind: type[nn.Module]) -> list[Tensor] | None:
+    """Return the weights of an untouched module of this class; None for another one."""
+    if module is None or not is_untouched(module, kind):
+        return None
+    weights: list[Tensor] = []
+    for weight in module._parameters.values():
+        if type(weight) is not nn.Parameter:
+            return None
+        weights.append(weight)
+    return weights
+
+
+def transform(layers: list[Layer], x: Tensor, plain: Plain) -> tuple[Tensor, Tensor]:
+    """Return z and ln|det| of a run of layers, differentiable where gradients are recorded.
 
     Args:
-        layers: the couplings, in the order data to latent.
-        parts: the halves, ``(B, D_1)`` and ``(B, D_2)``.
+        layers: the layers, in the order data to latent.
+        x: the events, ``(B, D)``.
         plain: the same by the layers themselves, for derivatives of gradients.
     """
-    add_nfe(len(layers))
+    _count_networks(layers)
     if not torch.is_grad_enabled():
-        return _forward(layers, parts, None)
+        return _forward(layers, x, None)
+    global runs_with_gradients
+    runs_with_gradients += 1
     weights = [weight for layer in layers for weight in layer.weights]
-    first, second, log_det = _Transform.apply(layers, plain, *parts, *weights)
-    return (first, second), log_det
+    z, log_det = _Transform.apply(layers, plain, x, *weights)
+    return z, log_det
 
 
-def invert(layers: list[Layer], parts: Parts) -> Parts:
-    """Return the halves that a run of couplings maps to ``parts``; without gradients."""
-    add_nfe(len(layers))
-    columns = [part.t() for part in parts]
-    for flip, bound, weights in reversed(layers):
+def invert(layers: list[Layer], z: Tensor) -> Tensor:
+    """Return the events that a run of layers maps to ``z``; without gradients."""
+    _count_networks(layers)
+    columns = _halves(z)
+    for layer in reversed(layers):
+        if isinstance(layer, Norm):
+            bias, log_scale = layer.weights
+            scale = (-log_scale).exp_().unsqueeze(1)
+            columns = [*torch.addcmul(-bias.unsqueeze(1), torch.cat(columns), scale).chunk(2)]
+            continue
+        weights, flip, bound = layer
         q, shift = _network(bound, weights, columns[flip], None)
         changed = columns[not flip]
         falls = torch.add(-clamp_scalars(bound, q.dtype)[1], q, alpha=-2 * bound, out=q)  # -s
         columns[not flip] = torch.sub(changed, shift).mul_(falls.exp_())
-    return columns[0].t(), columns[1].t()
+    return torch.cat(columns).t()
+
+
+def _count_networks(layers: list[Layer]) -> None:
+    add_nfe(sum(isinstance(layer, Affine) for layer in layers))
+
+
+def _halves(x: Tensor) -> list[Tensor]:
+    """Return the halves of events as columns; as in :class:`Halves`, the first may be longer by one."""
+    return [*for_products(x).t().chunk(2)]
 
 
 def _network(
@@ -154,20 +210,37 @@ def _network(
     return torch.mul(raw, clamp_scalars(bound, raw.dtype)[0]).sigmoid_(), shift
 
 
-def _forward(layers: list[Layer], parts: Parts, saved: list[Tensor] | None) -> tuple[Parts, Tensor]:
-    """Return the new halves and ln|det|; append what a backward pass needs to ``saved``, if it is a list."""
-    columns = [part.t() for part in parts]
-    sizes = [columns[not layer.flip].shape[0] for layer in layers]
-    all_scales = columns[0].new_empty(sum(sizes), columns[0].shape[1])  # s of all layers, for one sum
-    for (flip, bound, weights), s in zip(layers, all_scales.split(sizes), strict=True):
+def _forward(layers: list[Layer], x: Tensor, saved: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Return z and ln|det|; append what a backward pass needs to ``saved``, if it is a list."""
+    columns = _halves(x)
+    sizes = [columns[not layer.flip].shape[0] for layer in layers if isinstance(layer, Affine)]
+    all_scales = x.new_empty(sum(sizes), x.shape[0])  # s of all couplings, for one sum
+    scales = iter(all_scales.split(sizes))
+    of_norms: list[Tensor] = []
+    for layer in layers:
+        if isinstance(layer, Norm):
+            bias, log_scale = layer.weights
+            scale = log_scale.exp()
+            shift, scale = (bias * scale).unsqueeze(1), scale.unsqueeze(1)
+            z = torch.addcmul(shift, torch.cat(columns), scale)
+            columns = [*z.chunk(2)]
+            of_norms.append(log_scale)
+            if saved is not None:
+                saved += z, scale
+            continue
+        weights, flip, bound = layer
         q, shift = _network(bound, weights, columns[flip], saved)
         changed = columns[not flip]
+        s = next(scales)
         torch.add(clamp_scalars(bound, q.dtype)[1], q, alpha=2 * bound, out=s)
         scale = s.exp()
         if saved is not None:
             saved += q, changed, scale
         columns[not flip] = torch.addcmul(shift, changed, scale)
-    return (columns[0].t(), columns[1].t()), all_scales.sum(0)
+    log_det = all_scales.sum(0)
+    if of_norms:
+        log_det += torch.cat(of_norms).sum()
+    return torch.cat(columns).t(), log_det
 
 
 class _Transform(torch.autograd.Function):
@@ -179,12 +252,12 @@ class _Transform(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layers: list[Layer], plain: Plain, *tensors: Tensor) -> tuple[Tensor, ...]:
         saved: list[Tensor] = []
-        parts, log_det = _forward(layers, (tensors[0], tensors[1]), saved)
-        ctx.plain, ctx.shapes = plain, [(layer.flip, len(layer.weights)) for layer in layers]
+        z, log_det = _forward(layers, tensors[0], saved)
+        ctx.plain, ctx.layers = plain, layers
         ctx.save_for_backward(*tensors)
         # not saved by autograd, so that the memory of each layer is free, and warm, for the one before
         ctx.saved = saved
-        return *parts, log_det
+        return z, log_det
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -192,11 +265,11 @@ class _Transform(torch.autograd.Function):
         saved, ctx.saved = ctx.saved, []
         if torch.is_grad_enabled() or not saved:  # a derivative of gradients, or a second pass
             return None, None, *_by_autograd(ctx.plain, inputs, needed, grads)
-        return None, None, *_by_hand(ctx.shapes, inputs, needed, saved, grads)
+        return None, None, *_by_hand(ctx.layers, inputs, needed, saved, grads)
 
 
 def _by_hand(
-    shapes: list[tuple[bool, int]],
+    layers: list[Layer],
     inputs: Sequence[Tensor],
     needed: Sequence[bool],
     saved: list[Tensor],
@@ -205,24 +278,35 @@ def _by_hand(
     """Return the gradients of the inputs that need one.
 
     Args:
-        shapes: of each layer, whether it is flipped and the number of its weights.
-        inputs: the halves and the weights of all layers.
+        layers: the layers, in the order data to latent.
+        inputs: the events and the weights of all layers.
         needed: whether an input needs its gradient.
         saved: what :func:`_forward` appended.
-        grads: gradients of the new halves and of ln|det|.
+        grads: gradients of z and of ln|det|.
     """
     found: list[Tensor | None] = [None] * len(inputs)
-    columns = [grads[0].t(), grads[1].t()]
-    four_log_det = grads[2] * 4
-    start = len(inputs)
-    for index, (flip, count) in reversed([*enumerate(shapes)]):
-        start -= count
+    columns, of_log_det = _halves(grads[0]), grads[1]
+    four_log_det, sum_log_det = of_log_det * 4, of_log_det.sum()
+    end = len(inputs)
+    for index, layer in reversed([*enumerate(layers)]):
+        start, end = end - len(layer.weights), end - len(layer.weights)
+        if isinstance(layer, Norm):
+            scale, z = saved.pop(), saved.pop()
+            of_z = torch.cat(columns)
+            of_x = of_z * scale
+            if needed[start]:
+                found[start] = of_x.sum(1)
+            if needed[start + 1]:
+                found[start + 1] = of_z.mul_(z).sum(1).add_(sum_log_det)
+            columns = [*of_x.chunk(2)]
+            continue
+        flip = layer.flip
         scale, changed, q = saved.pop(), saved.pop(), saved.pop()
         of_new = columns[not flip]
         of_changed = of_new * scale
         four_ds = torch.addcmul(four_log_det, of_changed, changed, value=4)
         error = torch.cat([aten.sigmoid_backward(four_ds, q), of_new])
-        for i in reversed(range(start, start + count, 2)):
+        for i in reversed(range(start, start + len(layer.weights), 2)):
             h = saved.pop()
             if needed[i]:
                 found[i] = torch.mm(error, h.t())
@@ -230,12 +314,11 @@ def _by_hand(
                 found[i + 1] = error.sum(1)
             if i > start:
                 error = aten.silu_backward(torch.mm(inputs[i].t(), error), saved.pop())
-        if index or needed[flip]:
+        if index or needed[0]:
             columns[flip] = torch.addmm(columns[flip], inputs[start].t(), error)
         columns[not flip] = of_changed
-    for part in (0, 1):
-        if needed[part]:
-            found[part] = columns[part].t()
+    if needed[0]:
+        found[0] = torch.cat(columns).t()
     return found
 
 
@@ -245,8 +328,8 @@ def _by_autograd(
     """Return the same gradients by the layers themselves, run anew, differentiable where grad mode is on."""
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
-        parts, log_det = plain((inputs[0], inputs[1]))
-    pairs = [(out, grad) for out, grad in zip((*parts, log_det), grads, strict=True) if out.requires_grad]
+        outs = plain(inputs[0])
+    pairs = [(out, grad) for out, grad in zip(outs, grads, strict=True) if out.requires_grad]
     found = torch.autograd.grad(
         [out for out, _ in pairs],
         [value for value, need in zip(inputs, needed, strict=True) if need],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.bijections import dense_couplings
+from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.coupling import Coupling, Halves
 
@@ -29,7 +30,7 @@ class HalvesChain(Chain):
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__(layers)
         # in a tuple, so that the modules of this chain, and its state dict, have each layer once
-        self._in_runs = (Chain(_in_runs(_flattened(self))),)
+        self._in_runs = (Chain(_in_runs(_flattened(self), _may_be_short, ShortRun)),)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._in_runs[0].forward(x, context)
@@ -41,28 +42,54 @@ class HalvesChain(Chain):
         return self._in_runs[0].invert(z, context)
 
 
-class CouplingRun(Bijection):
-    """Couplings of the same halves one after another, as one layer.
+class ShortRun(Bijection):
+    """Couplings of the same halves and activation normalisations one after another, as one layer.
 
     Where :func:`~zoo.models.bijections.dense_couplings.as_layers` allows, they are computed by the formulas
     of that module, in fewer operations.
 
     Args:
+        layers: in the order data to latent.
+    """
+
+    def __init__(self, layers: Sequence[Bijection]) -> None:
+        super().__init__()
+        self.series = tuple(layers)
+        self.plain = Chain(_in_runs(layers, _divides_in_halves, CouplingRun))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        layers = dense_couplings.as_layers(self.series, x, context)
+        if layers is None:
+            return self.plain.forward(x, context)
+        return dense_couplings.transform(layers, x, self.plain.forward)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.plain.inverse(z, context)
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        layers = None
+        if not torch.is_grad_enabled():
+            layers = dense_couplings.as_layers(self.series, z, context)
+        return self.plain.invert(z, context) if layers is None else dense_couplings.invert(layers, z)
+
+
+class CouplingRun(Bijection):
+    """Couplings of the same halves one after another, as one layer.
+
+    Args:
         couplings: in the order data to latent, at least one.
     """
 
-    def __init__(self, couplings: Sequence[Coupling]) -> None:
+    def __init__(self, couplings: Sequence[Bijection]) -> None:
         super().__init__()
-        self.couplings = tuple(couplings)
+        self.couplings = cast("tuple[Coupling, ...]", tuple(couplings))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        parts = self._split(x)
-        layers = dense_couplings.as_layers(self.couplings, x, context)
-        if layers is None:
-            parts, log_det = self._in_turn(parts, context)
-        else:
-            parts, log_det = dense_couplings.transform(layers, parts, self._in_turn)
-        return self._join(parts), log_det
+        parts, log_det = self._split(x), None
+        for coupling in self.couplings:
+            halves, of_layer = coupling.forward_parts(*_ordered(coupling, parts), context)
+            parts, log_det = _ordered(coupling, halves), of_layer if log_det is None else log_det + of_layer
+        return self._join(parts), cast("Tensor", log_det)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         parts, log_det = self._split(z), None
@@ -73,22 +100,9 @@ class CouplingRun(Bijection):
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         parts = self._split(z)
-        layers = None
-        if not torch.is_grad_enabled():
-            layers = dense_couplings.as_layers(self.couplings, z, context)
-        if layers is not None:
-            return self._join(dense_couplings.invert(layers, parts))
         for coupling in reversed(self.couplings):
             parts = _ordered(coupling, coupling.invert_parts(*_ordered(coupling, parts), context))
         return self._join(parts)
-
-    def _in_turn(self, parts: Parts, context: Tensor | None = None) -> tuple[Parts, Tensor]:
-        """Apply the couplings one after another; return the new halves and the log-determinant."""
-        log_det = None
-        for coupling in self.couplings:
-            halves, of_layer = coupling.forward_parts(*_ordered(coupling, parts), context)
-            parts, log_det = _ordered(coupling, halves), of_layer if log_det is None else log_det + of_layer
-        return parts, cast("Tensor", log_det)
 
     def _split(self, x: Tensor) -> Parts:
         """Divide an event into its first and its second half."""
@@ -117,11 +131,19 @@ def _divides_in_halves(layer: Bijection) -> bool:
     return isinstance(layer, Coupling) and isinstance(layer.partition, Halves)
 
 
-def _in_runs(layers: Iterable[Bijection]) -> Iterator[Bijection]:
-    """Yield layers in their order, couplings of halves that follow each other as one run."""
-    for in_halves, group in groupby(layers, _divides_in_halves):
+def _may_be_short(layer: Bijection) -> bool:
+    return _divides_in_halves(layer) or isinstance(layer, ActNorm)
+
+
+def _in_runs(
+    layers: Iterable[Bijection],
+    belongs: Callable[[Bijection], bool],
+    run: Callable[[Sequence[Bijection]], Bijection],
+) -> Iterator[Bijection]:
+    """Yield layers in their order, two or more that belong to a run and follow each other as one layer."""
+    for inside, group in groupby(layers, belongs):
         series = list(group)
-        if in_halves and len(series) > 1:
-            yield CouplingRun(cast("list[Coupling]", series))
+        if inside and len(series) > 1:
+            yield run(series)
         else:
             yield from series
