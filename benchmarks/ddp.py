@@ -17,6 +17,7 @@ The two processes and the exchange between them need two idle cores.
 from __future__ import annotations
 
 import datetime
+import gc
 import logging
 import multiprocessing
 import os
@@ -138,6 +139,7 @@ def trained(scale: Scale, batch: int, strategy: type[Averaging]) -> tuple[Watch,
         def __init__(self, **settings: Any) -> None:
             super().__init__(**more | settings)
 
+    gc.collect()  # a trainer refers to itself: the last one's weights would stay in memory
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch("zoo.training.distributed.Averaging", Sized),
