@@ -3,9 +3,10 @@
 The bare loop is written for a single model: loss, backward, clip, step. zoo's is Lightning's trainer with the
 callbacks for curves, checkpoints and progress, and a training module that seeds the noise of every example,
 checks the loss and averages gradients. ``keyed`` is the bare loop with zoo's noise; it is checked that it has
-zoo's likelihoods, but for roundings, after twenty updates. A ratio is zoo's time of an update by the other's. The cost of the loop hardly depends on the model, so small models show it best. The
-loops take turns update by update, each with a model and batches of its own, so that a disturbance meets them
-alike; their medians are compared, on one thread, in seconds of the processor, from the twentieth update on.
+zoo's likelihoods, but for roundings, after twenty updates. A ratio is zoo's time of an update by the other's.
+The cost of the loop hardly depends on the model, so small models show it best. The loops take turns update by
+update, each with a model and batches of its own, so that a disturbance meets them alike; their medians are
+compared, on one thread, in seconds of the processor, from the twentieth update on.
 """
 
 from __future__ import annotations
