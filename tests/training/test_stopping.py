@@ -78,8 +78,8 @@ def test_training_ends_after_the_patience_and_the_best_checkpoint_is_kept(
     tmp_path, patience, start, ends, best
 ):
     module = train(tmp_path, COURSE, patience=patience, patience_start=start)
-    assert (module.updates, module.best_updates) == (ends, best)
-    assert module.stopped == (ends < 18)
+    assert (module.updates, module.validation.best_updates) == (ends, best)
+    assert module.validation.stopped == (ends < 18)
     assert kept(tmp_path, "best")["updates"] == best
     assert kept(tmp_path, "last")["updates"] == ends
 
@@ -89,7 +89,7 @@ def test_a_resumed_training_stops_where_an_uninterrupted_one_does(tmp_path):
     (tmp_path / "second").mkdir()
     train(tmp_path / "first", COURSE, patience=3)
     module = train(tmp_path / "second", COURSE, path=tmp_path / "first" / "half.ckpt", patience=3)
-    assert (module.updates, module.best_updates, module.stopped) == (14, 8, True)
+    assert (module.updates, module.validation.best_updates, module.validation.stopped) == (14, 8, True)
     ended = Course(Line(PLANE), updates=18, batch_size=4, patience=3)
     ended.resume(torch.load(tmp_path / "second" / "last.ckpt", weights_only=True))
     assert ended.finished, "a run that was stopped has ended"

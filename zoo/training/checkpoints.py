@@ -52,7 +52,7 @@ class Checkpoints(pl.Callback):
         if trainer.sanity_checking:
             return
         assert isinstance(pl_module, TrainingModule)
-        self.save(trainer, better=pl_module.best_updates == pl_module.updates)
+        self.save(trainer, better=pl_module.validation.best_updates == pl_module.updates)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.files.wait()

@@ -20,8 +20,7 @@ from zoo.data.module import Batch, DataModule
 from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLogProb, declared, missing
-from zoo.models.core.distributed import raise_together
-from zoo.ranks import rank, world_size
+from zoo.ranks import world_size
 from zoo.training import distributed, reports
 from zoo.training.averaging import averaged_copy, collect_statistics
 from zoo.training.compile import CompiledLoss
@@ -30,6 +29,7 @@ from zoo.training.reports import Report
 from zoo.training.schedule import Schedule
 from zoo.training.settings import TrainingSettings, logged_every, validated_every
 from zoo.training.stability import Stability
+from zoo.training.validation import Validation
 
 
 class TrainingModule(pl.LightningModule):
@@ -60,9 +60,7 @@ class TrainingModule(pl.LightningModule):
             run.
         latest: the values of the last update and of the last validation after it, by name.
         stability: how steadily training goes.
-        best: lowest validation loss so far; None before the first.
-        best_updates: the update of that validation.
-        stopped: whether ``patience`` has ended training before the budget.
+        validation: the validations so far, the best one among them.
         signalled: whether this process was asked to end.
         asked_to_end: whether any process was, before the latest update whose values are read; the same in
             every process.
@@ -90,14 +88,11 @@ class TrainingModule(pl.LightningModule):
         self.updates = self.images_seen = 0
         self.update_seconds = 0.0
         self.stability = Stability()
-        self.best: float | None = None
-        self.best_updates = 0
-        self.stopped = False
+        self.validation = Validation(
+            values.validate_likelihood, values.patience, values.patience_start, self.validate_every
+        )
         self.training_set: DataModule | None = None
         self.latest: dict[str, float] = {}
-        self._validation: list[Tensor] = []
-        self._likelihoods: list[Tensor] = []
-        self._failure: Exception | None = None  # of this process in its part of a validation
         self._dry_run = False
         self._plain = False  # whether torch alone passes backward and steps
         self.signalled = self.asked_to_end = False
@@ -151,7 +146,7 @@ class TrainingModule(pl.LightningModule):
     @property
     def finished(self) -> bool:
         """Whether a budget is used up, or the patience with a validation loss that does not improve."""
-        return self.stopped or self.schedule.finished(self.updates, self.update_seconds)
+        return self.validation.stopped or self.schedule.finished(self.updates, self.update_seconds)
 
     @property
     def validates(self) -> bool:
@@ -378,50 +373,17 @@ class TrainingModule(pl.LightningModule):
     # Validation -----------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._validation, self._likelihoods, self._failure = [], [], None
+        self.validation.begin()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        if self._failure is not None:
-            return
-        try:
-            self._validate(*unpack(batch))
-        except Exception as error:  # raised at the end, for all processes together
-            self._failure = error
-
-    def _validate(self, x: Tensor, y: Tensor | None) -> None:
-        """Keep the validation criterion of a batch, and the likelihoods of those examples to be scored."""
-        values = self.validation_values(x, y)
-        if values is not None:
-            self._validation.append(values.detach().double())
-        # each process has every world_size-th example, and scores its part of the first validate_likelihood
-        share = len(range(rank(), self.settings.validate_likelihood, world_size()))
-        left = share - sum(map(len, self._likelihoods))
-        if left > 0:
-            part = self.negative_log_likelihood(x[:left], None if y is None else y[:left])
-            self._likelihoods.append(part.detach().double())
+        self.validation.add(*unpack(batch), self.validation_values, self.negative_log_likelihood)
 
     def on_validation_epoch_end(self) -> None:
-        raise_together(self._failure)
-        for name, parts in (("val/loss", self._validation), ("val/nll", self._likelihoods)):
-            mean = distributed.mean_of_parts(parts, self.device)
-            if mean is None:
-                continue
-            if not math.isfinite(mean):
-                raise Diverged(f"Validation loss is {mean} at update {self.updates}; lower training.lr.")
-            self.latest[name] = mean
+        self.latest |= self.validation.means(self.device, self.updates)
         if "val/loss" in self.latest:
             self.stability.validation("val/loss", self.updates, self.latest["val/loss"])
-            self._wait(self.latest["val/loss"])
-
-    def _wait(self, loss: float) -> None:
-        """End training if the validation loss has not improved for ``patience`` validations."""
-        if self.best is None or loss < self.best:
-            self.best, self.best_updates = loss, self.updates
-        patience = self.settings.patience
-        if patience is not None:
-            since = max(self.best_updates, self.settings.patience_start)
-            self.stopped = self.updates - since >= patience * self.validate_every
-            self.trainer.should_stop |= self.stopped
+            self.validation.judge(self.latest["val/loss"], self.updates)
+            self.trainer.should_stop |= self.validation.stopped
 
     # Checkpoints ----------------------------------------------------------------------------------------
 
@@ -432,10 +394,8 @@ class TrainingModule(pl.LightningModule):
             images_seen=self.images_seen,
             update_seconds=self.update_seconds,
             stability=self.stability.state_dict(),
-            best=self.best,
-            best_updates=self.best_updates,
-            stopped=self.stopped,
             weights="ema" if self.ema is not None else "raw",
+            **self.validation.state_dict(),
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -447,8 +407,7 @@ class TrainingModule(pl.LightningModule):
         self.updates, self.images_seen = progress["updates"], progress["images_seen"]
         self.update_seconds = progress["update_seconds"]
         self.stability.load_state_dict(progress["stability"])
-        self.best, self.best_updates = progress["best"], progress["best_updates"]
-        self.stopped = progress["stopped"]
+        self.validation.load_state_dict(progress)
 
 
 def unpack(batch: Batch) -> tuple[Tensor, Tensor | None]:
