@@ -139,7 +139,7 @@ def trained(scale: Scale, batch: int, strategy: type[Averaging]) -> tuple[Watch,
         def __init__(self, **settings: Any) -> None:
             super().__init__(**more | settings)
 
-    gc.collect()  # a trainer refers to itself: the last one's weights would stay in memory
+    gc.collect()  # trainer and model refer to each other: Python frees the last ones only by a collection
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch("zoo.training.distributed.Averaging", Sized),

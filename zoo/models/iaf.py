@@ -13,7 +13,7 @@ from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.autoregressive import Order, flattened, stack
 from zoo.models.families.flow import Flow
-from zoo.models.networks.made import Activation
+from zoo.models.networks.masked import Activation
 
 
 class IAF(Flow):

@@ -18,7 +18,7 @@ from zoo.models.families.autoregressive import (
     reorder,
 )
 from zoo.models.families.flow import Flow
-from zoo.models.networks.made import Activation
+from zoo.models.networks.masked import Activation
 
 
 class MADEMoG(Flow):

@@ -22,7 +22,7 @@ from zoo.models.families.autoregressive import (
     stack,
 )
 from zoo.models.families.flow import Flow
-from zoo.models.networks.made import Activation
+from zoo.models.networks.masked import Activation
 
 
 class MAFMoG(Flow):

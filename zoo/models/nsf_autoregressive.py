@@ -17,7 +17,8 @@ from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.autoregressive import flattened
 from zoo.models.families.flow import Flow
-from zoo.models.networks.made import MADE, Activation
+from zoo.models.networks.made import MADE
+from zoo.models.networks.masked import Activation
 
 
 class NSFAutoregressive(Flow):

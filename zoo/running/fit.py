@@ -256,10 +256,11 @@ class Fit:
 
 @contextmanager
 def asking_cuda(device: torch.device) -> Iterator[None]:
-    """Within the block, torch asks CUDA whether there is a GPU, if the device that trains is none.
+    """Within the block, let torch look for GPUs by CUDA and not by NVML, if the run trains on another device.
 
-    Adam asks before each step. Lightning makes torch ask NVML, so that CUDA is not started before processes
-    are forked; without a GPU in use that loads a library each time, which takes hundredths of a small update.
+    Adam looks for them before each step. Lightning has torch do so by NVML, which does not start CUDA, as
+    processes that are forked later need it. But where no GPU is in use, NVML is loaded anew each time, which
+    takes some hundredths of a small update.
     """
     before = os.environ.get(NVML)
     if device.type != "cuda":

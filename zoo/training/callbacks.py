@@ -281,10 +281,10 @@ class TrainingStatistics(pl.Callback):
 class FastPaths(pl.Callback):
     """Notes which faster ways of computing a run takes that depend on the machine or on its settings.
 
-    Layers are watched during the run's first update alone; those that torch compiles are not, since it
-    chooses their memory formats. Couplings that are watched compute themselves, one by one; whether they are
-    one operation otherwise, the second update shows. Since their rounding differs, a resumed run, which must
-    repeat an uninterrupted one, watches nothing: its names are those of its checkpoint.
+    Hooks watch the layers during the run's first update alone; layers that torch compiles are not watched,
+    since torch chooses their memory formats. Couplings with hooks are computed one by one, so only the second
+    update shows whether they are one operation. The two ways round differently, and a resumed run must repeat
+    an uninterrupted one. So a resumed run has no hooks, and takes its names from its checkpoint.
 
     Attributes:
         names: ``fused optimiser``, ``channels last``, ``features first``, ``couplings as one operation``;

@@ -217,7 +217,8 @@ class TrainingModule(pl.LightningModule):
     def _keys(self, count: int) -> tuple[Tensor | Callable[[], Tensor], Callable[[int], int]]:
         """Return the keys of the noise of this process's part of the batch, and the key of a row on the host.
 
-        An update without noise does not compute the keys, unless it is compiled: a trace has no side effects.
+        The keys are a function, which the first draw of noise calls, so that an update without noise computes
+        none. A compiled update gets them computed: a compiler may not see through the function.
         """
         counters, first = (self.seed, self.updates), self.global_rank * count
         keys = partial(rng.keys, *counters, count=count, first=first, device=self.device)
@@ -278,7 +279,10 @@ class TrainingModule(pl.LightningModule):
     def _pass_backward(
         self, loss: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, y: Tensor | None
     ) -> Tensor:
-        """Compute the gradients of a loss, in ``accumulate`` pieces of the batch; return the mean loss."""
+        """Add the gradients of a loss to those of the weights; return the mean loss of the batch.
+
+        The batch is passed in ``training.accumulate`` pieces, one after another.
+        """
         pieces = self.settings.accumulate
         if pieces == 1:
             whole = loss(x, y)
@@ -334,7 +338,9 @@ class TrainingModule(pl.LightningModule):
         factor = self.schedule.factor(self.updates, self.update_seconds)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        if self._plain:  # Lightning's own step calls hooks, which take as long as a small layer
+        if (
+            self._plain
+        ):  # Lightning's step would call hooks that do nothing here, in the time of a small layer
             optimizer = getattr(optimizer, "optimizer", optimizer)
         step_if_finite(optimizer, norm)  # a step along NaN would spoil all weights
         self._norms.append((player, norm))

@@ -12,9 +12,11 @@ from torch import Tensor
 from zoo.checks import NotNegative, Positive, PositiveFloat, checked
 from zoo.models.bijections.base import Bijection
 from zoo.models.core.functional import for_products, soft_clamp, sum_event
-from zoo.models.networks.made import MADE, Activation, Array, ArrayStep
+from zoo.models.networks.made import MADE
+from zoo.models.networks.made_sweep import Array, ArrayStep
+from zoo.models.networks.masked import Activation
 
-LARGE_LOG = 700.0  # Python's exp of a larger number is an error
+LARGE_LOG = 700.0  # math.exp raises an OverflowError for numbers little above this one
 
 
 class MaskedAutoregressive(Bijection):
@@ -47,7 +49,9 @@ class MaskedAutoregressive(Bijection):
         return self.undo_on(z, parameters)[0]
 
     def array_step(self, z: Array) -> ArrayStep | None:
-        """Return a function that solves for x_i with NumPy, see :meth:`MADE.generate`; None: torch does.
+        """Return a function that computes x_i with NumPy, or None if torch must compute it.
+
+        :meth:`MADE.generate` calls it for each dimension i, as its ``array_step``.
 
         Args:
             z: latents ``(D, B)``.
@@ -155,7 +159,8 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
 
     def array_step(self, z: Array) -> ArrayStep:
         bound = self.log_scale_bound
-        if z.shape[1] == 1 and bound is not None and bound < LARGE_LOG:  # Python's numbers take less time
+        if z.shape[1] == 1 and bound is not None and bound < LARGE_LOG:
+            # for a single number the functions of ``math`` take less time than those of NumPy
             values = z[:, 0].tolist()
 
             def solve_one(i: int, parameters: Array, x: Array) -> None:

@@ -44,7 +44,7 @@ from zoo.models.networks.mlp import MLP, is_untouched
 Plain = Callable[[Tensor], tuple[Tensor, Tensor]]
 aten = torch.ops.aten
 
-runs_with_gradients = 0  # computed here by this process so far; the training notes whether an update had one
+runs_with_gradients = 0  # how often this process has called transform() with gradients recorded
 
 
 class Affine(NamedTuple):
@@ -255,7 +255,7 @@ class _Transform(torch.autograd.Function):
         z, log_det = _forward(layers, tensors[0], saved)
         ctx.plain, ctx.layers = plain, layers
         ctx.save_for_backward(*tensors)
-        # not saved by autograd, so that the memory of each layer is free, and warm, for the one before
+        # not saved by autograd, so that backward frees the memory of a layer for the layer before it
         ctx.saved = saved
         return z, log_det
 
@@ -263,7 +263,7 @@ class _Transform(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
         saved, ctx.saved = ctx.saved, []
-        if torch.is_grad_enabled() or not saved:  # a derivative of gradients, or a second pass
+        if torch.is_grad_enabled() or not saved:  # gradients of gradients, or a second backward pass
             return None, None, *_by_autograd(ctx.plain, inputs, needed, grads)
         return None, None, *_by_hand(ctx.layers, inputs, needed, saved, grads)
 
@@ -325,7 +325,10 @@ def _by_hand(
 def _by_autograd(
     plain: Plain, inputs: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor]
 ) -> list[Tensor | None]:
-    """Return the same gradients by the layers themselves, run anew, differentiable where grad mode is on."""
+    """Return the gradients of :func:`_by_hand`, computed by autograd in a new pass through the layers.
+
+    If gradients are recorded, these gradients can be differentiated too.
+    """
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         outs = plain(inputs[0])

@@ -25,8 +25,9 @@ def sum_event(x: Tensor) -> Tensor:
 def may_use_numpy(device: torch.device) -> bool:
     """Return whether NumPy may compute on the memory of this device's tensors.
 
-    A call of NumPy takes a fraction of the time of a call of torch, which decides where arrays are small. It
-    may on a CPU, except in code whose operations torch compiles, counts or transforms (``vmap``).
+    A call of NumPy takes a fraction of the time of a call of torch, which matters where arrays are small.
+    NumPy may compute on a CPU, except in code whose operations torch compiles, counts or transforms
+    (``vmap``).
     """
     return (
         not torch.compiler.is_compiling()

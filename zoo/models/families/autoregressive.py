@@ -19,7 +19,8 @@ from zoo.models.core.distributions import LOG_2PI, Distribution
 from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import preprocess
-from zoo.models.networks.made import MADE, Activation
+from zoo.models.networks.made import MADE
+from zoo.models.networks.masked import Activation
 
 Order = Literal["natural", "reversed", "random"]
 Degrees = Literal["spread", "random"]

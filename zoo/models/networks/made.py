@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,15 +18,10 @@ from zoo.models.core.functional import may_use_numpy, multiplies_features_first,
 from zoo.models.core.memo import Memo
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
-from zoo.models.networks.masked import MaskedLinear, drawn_degrees, spread_degrees
+from zoo.models.networks.made_sweep import ONE_THREAD, ArrayStep, Sweep
+from zoo.models.networks.masked import ACTIVATIONS, Activation, MaskedLinear, drawn_degrees, spread_degrees
 
-Activation = Literal["relu", "tanh"]
-_ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
 _KEEP = 2**20  # largest number of values in buffers that are kept for the next sweep
-_ONE_THREAD = 2**19  # multiplications of a matrix product that NumPy's OpenBLAS does not divide among threads
-
-Array = np.ndarray[Any, np.dtype[Any]]
-ArrayStep = Callable[[int, Array, Array], None]
 
 
 class Stage(NamedTuple):
@@ -134,15 +128,15 @@ class MADE(nn.Module):
         self.output = MaskedLinear(depends, each=parameters)
         nn.init.zeros_(self.output.weight)
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
-        # _ends[l][d]: number of units in layer l with degree at most d
-        self._ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self.degrees]
+        # ends[l][d]: number of units in layer l with degree at most d
+        self.ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self.degrees]
         # multiplications of the largest product in a step of generate(), for one row
         self._largest_step = parameters * hidden[-1]
-        for layer, ends in zip(layers, self._ends, strict=True):
+        for layer, ends in zip(layers, self.ends, strict=True):
             units = max(end - start for start, end in pairwise([0, *ends]))
             self._largest_step = max(self._largest_step, units * layer.in_features)
         self._factors: Memo[list[tuple[Tensor, Tensor]]] = Memo()
-        self._sweep: _Sweep | None = None
+        self._sweep: Sweep | None = None
         if min(hidden) < dim - 1 and self.coverage() < 0.99:
             warnings.warn(
                 f"MADE with hidden layers {list(hidden)} for {dim} dimensions keeps {self.coverage():.0%} of "
@@ -182,7 +176,7 @@ class MADE(nn.Module):
             layers: the hidden layers and the output layer, for inputs of this form.
         """
         # in place, unless gradients or residual blocks need the values before the activation
-        activate = _ACTIVATIONS[self.activation][0 if self.residual or torch.is_grad_enabled() else 1]
+        activate = ACTIVATIONS[self.activation][0 if self.residual or torch.is_grad_enabled() else 1]
         streams: list[Tensor] = []
         for layer, stage in zip(layers, self.stages, strict=False):
             if stage.skip is not None and self.dropout is not None:
@@ -232,7 +226,7 @@ class MADE(nn.Module):
         sweep, self._sweep = self._sweep, None  # removed, so that no other thread writes into it
         in_numpy = self.generates_in_numpy(rows)
         if sweep is None or not sweep.fits(self, rows, in_numpy):
-            sweep = _Sweep(self, rows, in_numpy)
+            sweep = Sweep(self, rows, in_numpy)
         generated = sweep.run(step, shift, array_step if in_numpy else None)
         if sweep.size <= _KEEP:
             self._sweep = sweep
@@ -242,7 +236,7 @@ class MADE(nn.Module):
         """Return whether :meth:`generate` computes in NumPy: small products take less time than calls."""
         weight = self.output.weight
         return (
-            rows * self._largest_step < _ONE_THREAD
+            rows * self._largest_step < ONE_THREAD
             and weight.dtype in (torch.float32, torch.float64)
             and may_use_numpy(weight.device)
             and not torch.is_grad_enabled()
@@ -252,9 +246,9 @@ class MADE(nn.Module):
         self, rows: int, step: Callable[[int, Tensor], Tensor], shift: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Run :meth:`generate` with gradients: autograd needs the earlier states, steps make new tensors."""
-        activate = _ACTIVATIONS[self.activation][0]
+        activate = ACTIVATIONS[self.activation][0]
         like = self.output.weight
-        counts = [[end - start for start, end in pairwise([0, *ends])] for ends in self._ends]
+        counts = [[end - start for start, end in pairwise([0, *ends])] for ends in self.ends]
         # each weight is split once, since the gradient of a slice is as large as the weight
         parts: list[list[Any]] = [
             [value.split(count) for value in (layer.weight, layer.bias)]
@@ -267,7 +261,7 @@ class MADE(nn.Module):
         for i in range(self.dim):
             streams: list[Tensor] = []
             for index, (stage, (weight, bias), ends) in enumerate(
-                zip(self.stages, parts, self._ends, strict=True)
+                zip(self.stages, parts, self.ends, strict=True)
             ):
                 if not counts[index][i]:
                     streams.append(like.new_empty(0, rows))
@@ -298,163 +292,3 @@ class MADE(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_sweep": None}  # views of this module's weights, which are useless in a copy
-
-
-class _Sweep:
-    """The buffers of :meth:`MADE.generate` without gradients, with all slices prepared once.
-
-    At batch size 1 slicing costs more than arithmetic. The slices of the weights are views, so training may
-    continue between two sweeps; if a weight has moved in memory (``.to``, a copy), the sweep does not fit.
-    States are feature-major, ``(units, B)``, or ``(units,)`` if B is 1 and torch computes. NumPy computes on
-    the same memory.
-    """
-
-    def __init__(self, made: MADE, rows: int, in_numpy: bool) -> None:
-        self.key = self._key(made, rows, in_numpy)
-        like, per_dim = made.output.weight, made.parameters_per_dim
-        vectors = rows == 1 and not in_numpy
-        with torch.inference_mode(False), torch.no_grad():  # buffers for use outside of inference mode too
-
-            def empty(size: int) -> Tensor:
-                shape = (size,) if vectors else (size, rows)
-                return torch.empty(shape, dtype=like.dtype, device=like.device)
-
-            layers = [*made.layers, made.output]
-            biases = [layer.bias.detach() for layer in layers]
-            self.biases = biases if vectors else [bias[:, None] for bias in biases]
-            weights = [layer.weight.detach() for layer in layers]
-            self.x, self.streams = empty(made.dim), [empty(len(bias)) for bias in biases]
-            # x as the network sees it, which differs from x if it is clamped
-            self.seen = self.x if made.input_bound is None else empty(made.dim)
-            # a state that a later layer adds to must be kept after its activation
-            kept = {stage.skip for stage in made.stages}
-            states = [
-                empty(len(stream)) if index in kept and stage.active else stream
-                for index, (stream, stage) in enumerate(zip(self.streams, made.stages, strict=False))
-            ]
-            self.size = sum(v.numel() for v in [self.x, *self.streams, *states])
-            scratch = empty(max(len(bias) for bias in biases))
-            do = _in_numpy(made, scratch) if in_numpy else _in_torch(made, vectors)
-            self.steps: list[_Step] = []
-            for i in range(made.dim):
-                below, run = self.seen[:i], list[Callable[[], object]]()
-                for index, (stage, ends) in enumerate(zip(made.stages, made._ends, strict=True)):
-                    start, end = ends[i - 1] if i else 0, ends[i]
-                    if end > start:
-                        stream, state = self.streams[index][start:end], states[index][start:end]
-                        run += do.add_product(stream, weights[index][start:end, : len(below)], below)
-                        if stage.skip is not None:
-                            run += do.add(stream, self.streams[stage.skip][start:end])
-                        if states[index] is not self.streams[index]:
-                            run += do.copy(state, stream)
-                        if stage.active:
-                            run += do.activate(state)
-                    below = states[index][:end]
-                places = slice(i * per_dim, (i + 1) * per_dim)
-                out = self.streams[-1][places]
-                run += do.add_product(out, weights[-1][places, : len(below)], below)
-                x_i = self.x[i : i + 1] if vectors else self.x[i]
-                seen = [] if made.input_bound is None else do.clamp(self.seen[i], self.x[i])
-                arrays = (out.numpy(), x_i.numpy()) if in_numpy else None
-                self.steps.append(_Step(run, out.view(per_dim, rows).T, x_i, arrays, seen))
-
-    @staticmethod
-    def _key(made: MADE, rows: int, in_numpy: bool) -> tuple[Any, ...]:
-        weights = [w for layer in [*made.layers, made.output] for w in (layer.weight, layer.bias)]
-        return rows, in_numpy, weights[0].dtype, weights[0].device, *(w.data_ptr() for w in weights)
-
-    def fits(self, made: MADE, rows: int, in_numpy: bool) -> bool:
-        """Return whether these buffers fit a batch of ``rows``, the current weights and who computes."""
-        return self.key == self._key(made, rows, in_numpy)
-
-    def run(
-        self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None, array_step: ArrayStep | None
-    ) -> tuple[Tensor, Tensor]:
-        # inference mode: less overhead per operation; kept results are copied outside
-        with torch.inference_mode(), np.errstate(all="ignore"):
-            for stream, bias in zip(self.streams, self.biases, strict=True):
-                stream.copy_(bias)
-            if shift is not None:
-                self.streams[0].add_(shift.reshape(self.streams[0].shape))
-            for i, (operations, parameters, x_i, arrays, seen) in enumerate(self.steps):
-                for operation in operations:
-                    operation()
-                if arrays is not None and array_step is not None:
-                    array_step(i, *arrays)
-                else:
-                    x_i.copy_(step(i, parameters))
-                for operation in seen:
-                    operation()
-        dim = len(self.x)
-        x, all_parameters = self.x.view(dim, -1).T, self.streams[-1].view(dim, -1, self.x[0].numel())
-        contiguous = torch.contiguous_format
-        return (
-            x.clone(memory_format=contiguous),
-            all_parameters.permute(2, 0, 1).clone(memory_format=contiguous),
-        )
-
-
-class _Step(NamedTuple):
-    """The work of one dimension: operations, parameters and x_i, and how the network comes to see x_i."""
-
-    operations: list[Callable[[], object]]
-    parameters: Tensor
-    x_i: Tensor
-    arrays: tuple[Array, Array] | None  # the memory of both, ``(P, B)`` and ``(B,)``, for NumPy
-    seen: list[Callable[[], object]]
-
-
-class _Operations(NamedTuple):
-    """Functions that return operations on tensors, in place: to add a product, to add, to copy, ..."""
-
-    add_product: Callable[[Tensor, Tensor, Tensor], list[Callable[[], object]]]
-    add: Callable[[Tensor, Tensor], list[Callable[[], object]]]
-    copy: Callable[[Tensor, Tensor], list[Callable[[], object]]]
-    activate: Callable[[Tensor], list[Callable[[], object]]]
-    clamp: Callable[[Tensor, Tensor], list[Callable[[], object]]]
-
-
-def _in_torch(made: MADE, vectors: bool) -> _Operations:
-    """Return the operations of torch for the network; ``vectors``: states are ``(units,)``."""
-    add_product = torch.Tensor.addmv_ if vectors else torch.Tensor.addmm_
-    activate, bound = _ACTIVATIONS[made.activation][1], made.input_bound or 1.0
-    return _Operations(
-        add_product=lambda y, weight, x: [partial(add_product, y, weight, x)],
-        add=lambda y, x: [partial(y.add_, x)],
-        copy=lambda y, x: [partial(y.copy_, x)],
-        activate=lambda y: [partial(activate, y)],
-        clamp=lambda y, x: [lambda: y.copy_(soft_clamp(x, bound))],
-    )
-
-
-def _in_numpy(made: MADE, scratch: Tensor) -> _Operations:
-    """Return the operations of NumPy on the memory of tensors; products are written to ``scratch`` first."""
-    bound, zero = made.input_bound or 1.0, np.zeros((), scratch.numpy().dtype)
-
-    def add_product(y: Tensor, weight: Tensor, x: Tensor) -> list[Callable[[], object]]:
-        if not len(x):
-            return []
-        out, product = y.numpy(), scratch[: len(y)].numpy()
-        return [partial(np.dot, weight.numpy(), x.numpy(), product), partial(np.add, out, product, out)]
-
-    def activate(y: Tensor) -> list[Callable[[], object]]:
-        out = y.numpy()
-        if made.activation == "relu":
-            return [partial(np.maximum, out, zero, out=out)]
-        return [partial(np.tanh, out, out)]
-
-    def clamp(y: Tensor, x: Tensor) -> list[Callable[[], object]]:
-        out = y.numpy()
-        return [
-            partial(np.multiply, x.numpy(), 1 / bound, out),
-            partial(np.tanh, out, out),
-            partial(np.multiply, out, bound, out),
-        ]
-
-    return _Operations(
-        add_product=add_product,
-        add=lambda y, x: [partial(np.add, y.numpy(), x.numpy(), y.numpy())],
-        copy=lambda y, x: [partial(np.copyto, y.numpy(), x.numpy())],
-        activate=activate,
-        clamp=clamp,
-    )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Activation = Literal["relu", "tanh"]
+# each as a function that returns a new tensor, and as one that changes its argument
+ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
 LARGE = 2**27  # number of multiplications from which a masked product is faster in pieces, without the zeros
 
 
