@@ -389,7 +389,8 @@ class TrainingModule(pl.LightningModule):
         if "val/loss" in self.latest:
             self.stability.validation("val/loss", self.updates, self.latest["val/loss"])
             self.validation.judge(self.latest["val/loss"], self.updates)
-            self.trainer.should_stop |= self.validation.stopped
+            if self.validation.stopped:
+                self.trainer.should_stop = True
 
     # Checkpoints ----------------------------------------------------------------------------------------
 
