@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo
 from zoo.models.networks import masked
 from zoo.models.networks.made import MADE
-from zoo.models.networks.masked import drawn_degrees, spread_degrees
+from zoo.models.networks.masked import MaskedLinear, drawn_degrees, spread_degrees
 
 
 @pytest.mark.parametrize(
@@ -140,14 +140,55 @@ def test_a_large_product_in_pieces_is_the_whole_product(monkeypatch, parameters)
     for weight in network.parameters():
         nn.init.normal_(weight, std=0.3)
     results, operations = [], []
-    for large in (2**27, 0):
+    for large in (2**62, 0):
         monkeypatch.setattr(masked, "LARGE", large)
         network.zero_grad()
-        out = network(x, context)
-        out.square().sum().backward()
-        results.append([out.detach(), *(p.grad.clone() for p in network.parameters())])
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as training:
+            out = network(x.requires_grad_(), context)
+            out.square().sum().backward()
+        results.append([out.detach(), *(value.grad.clone() for value in (x, *network.parameters()))])
+        x.grad = None
+        with torch.no_grad(), FlopCounterMode(display=False) as evaluation:
             torch.testing.assert_close(network.eval()(x, context), out)
-        operations.append(counter.get_total_flops())
+        operations.append([counter.get_total_flops() for counter in (training, evaluation)])
     torch.testing.assert_close(*results)
-    assert operations[1] < 0.7 * operations[0]
+    for whole, pieces in zip(*operations, strict=True):
+        assert pieces < 0.7 * whole
+
+
+def test_a_product_in_pieces_has_all_derivatives(monkeypatch):
+    monkeypatch.setattr(masked, "LARGE", 0)
+    torch.manual_seed(0)
+    layer, x = MaskedLinear(torch.ones(9, 6).tril(-2)).double(), torch.randn(4, 6, dtype=torch.float64)
+    weights = tuple(weight.detach().requires_grad_() for weight in layer.parameters())
+
+    def product(x, weight, bias):
+        return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,))
+
+    inputs = (x.requires_grad_(), *weights)
+    assert torch.autograd.gradcheck(product, inputs)
+    assert torch.autograd.gradgradcheck(product, inputs)
+    loss = product(*inputs).square().sum()
+    gradients = [
+        torch.autograd.grad(loss, inputs, create_graph=again, retain_graph=True) for again in (True, False)
+    ]
+    torch.testing.assert_close(*gradients)
+    whole = layer.weight * layer.mask
+    by_rows = torch.func.vmap(torch.func.jacrev(lambda row: layer(row[None])[0]))(x)
+    torch.testing.assert_close(by_rows, whole.expand(4, -1, -1))
+    tangent = torch.randn_like(x)
+    torch.testing.assert_close(torch.func.jvp(layer, (x,), (tangent,))[1], tangent @ whole.t())
+    with torch.autograd.forward_ad.dual_level():
+        dual = layer(torch.autograd.forward_ad.make_dual(x.detach(), tangent))
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, tangent @ whole.t())
+
+
+@pytest.mark.parametrize("needed", [(True, False, False), (False, True, False), (False, False, True)])
+def test_a_product_in_pieces_computes_the_gradients_that_are_needed(monkeypatch, needed):
+    monkeypatch.setattr(masked, "LARGE", 0)
+    layer, x = MaskedLinear(torch.ones(8, 8).tril()), torch.randn(3, 8)
+    inputs = [x, layer.weight, layer.bias]
+    for value, need in zip(inputs, needed, strict=True):
+        value.requires_grad_(need)
+    layer(x).sum().backward()
+    assert [value.grad is not None for value in inputs] == [*needed]

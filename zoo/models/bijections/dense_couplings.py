@@ -30,14 +30,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.modules.module import _has_any_global_hook
 
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.coupling import AffineCoupling, Halves
-from zoo.models.core.functional import clamp_scalars, for_products, multiplies_features_first, soft_clamp
+from zoo.models.core.functional import clamp_scalars, computes_by_hand, for_products, soft_clamp
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.mlp import MLP, is_untouched
 
@@ -77,21 +76,12 @@ Layer = Affine | Norm
 def as_layers(bijections: Sequence[Bijection], x: Tensor, context: Tensor | None) -> list[Layer] | None:
     """Return layers as numbers, or None where the layers must compute the batch ``x`` themselves.
 
-    The formulas are those of layers whose arithmetic nobody has changed, for ordinary tensors on a CPU. So
-    compiled code, transforms of ``torch.func``, forward-mode derivatives, autocast, half precision, tensors
-    of other classes, weights that are not parameters (functional calls, parametrisations) and hooks get the
-    layers; so does a normalisation that would start from its batch.
+    The formulas are those of layers whose arithmetic nobody has changed. So weights that are not parameters
+    (functional calls, parametrisations) and hooks get the layers; so do batches that the formulas may not
+    take (:func:`~zoo.models.core.functional.computes_by_hand`), and a normalisation that would start from its
+    batch.
     """
-    if (
-        context is not None
-        or type(x) is not Tensor
-        or not multiplies_features_first(x)
-        or x.dtype.itemsize < 4
-        or torch.is_autocast_enabled("cpu")
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad.unpack_dual(x).tangent is not None
-        or _has_any_global_hook()
-    ):
+    if context is not None or not computes_by_hand(x) or _has_any_global_hook():
         return None
     layers: list[Layer] = []
     for bijection in bijections:

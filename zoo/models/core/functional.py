@@ -8,6 +8,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
@@ -34,6 +35,22 @@ def may_use_numpy(device: torch.device) -> bool:
         and device.type == "cpu"
         and not is_in_torch_dispatch_mode()
         and torch._C._functorch.peek_interpreter_stack() is None  # no public function tells
+    )
+
+
+def computes_by_hand(x: Tensor) -> bool:
+    """Return whether functions whose gradients zoo computes itself may take a batch of vectors ``(B, D)``.
+
+    They are for ordinary tensors on a CPU. Compiled code, transforms of ``torch.func``, forward-mode
+    derivatives, autocast, half precision and tensors of other classes need torch's own operations.
+    """
+    return (
+        type(x) is Tensor
+        and multiplies_features_first(x)
+        and x.dtype.itemsize >= 4
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad.unpack_dual(x).tangent is None
     )
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models.core.functional import computes_by_hand
+
 Activation = Literal["relu", "tanh"]
+Piece = tuple[
+    int, int, int
+]  # the first unit of a piece, the first after it, and its number of leading inputs
 # each as a function that returns a new tensor, and as one that changes its argument
 ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
-LARGE = 2**27  # number of multiplications from which a masked product is faster in pieces, without the zeros
+LARGE = 2**24  # number of multiplications from which a masked product is faster in pieces, without the zeros
 
 
 def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
@@ -46,8 +51,9 @@ class MaskedLinear(nn.Linear):
     Weights are initialised as in He et al. (2015), uniform, with each unit's fan-in under the mask; otherwise
     the early units, which have few inputs, would start near zero.
 
-    Units sorted by degree depend on a prefix of the inputs. So on a CPU a large product is computed in four
-    pieces, each with a quarter of the units and only the inputs that these depend on: 5/8 of the arithmetic.
+    Units sorted by degree depend on a prefix of the inputs. So on a CPU a large product, and its gradients,
+    are computed in four pieces, each with a quarter of the units and only the inputs that these depend on:
+    5/8 of the arithmetic.
 
     Args:
         mask: the mask M.
@@ -70,14 +76,9 @@ class MaskedLinear(nn.Linear):
             self.bias.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
-        weight = self.weight * self.mask
-        if self._is_small(input) or input.device.type != "cpu" or torch.compiler.is_compiling():
-            return F.linear(input, weight, self.bias)
-        parts = [
-            F.linear(input[..., :given], weight[start:end, :given], self.bias[start:end])
-            for start, end, given in self._pieces
-        ]
-        return torch.cat(parts, -1)
+        if self._is_small(input) or not computes_by_hand(input):
+            return F.linear(input, self.weight * self.mask, self.bias)
+        return _InPieces.apply(input, self.weight, self.bias, self.mask, self._pieces)
 
     def on_columns(self, columns: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return the layer's outputs as columns, ``(out, B)``, from inputs as columns, ``(in, B)``.
@@ -108,13 +109,65 @@ class MaskedLinear(nn.Linear):
         return input.numel() * self.out_features < LARGE
 
 
-def _pieces(mask: Tensor, count: int) -> list[tuple[int, int, int]]:
-    """Return slices of the outputs of a mask, with the number of leading inputs that each depends on.
+class _InPieces(torch.autograd.Function):
+    """A large masked product (W * M) x + b as one node of the autograd graph, in pieces of the units.
+
+    Let A_k be the rows of W * M of piece k, which are zero after the first n_k inputs, and e the gradient of
+    a loss with respect to the outputs. Then
+
+        dA_k = e_k^T x_(1 .. n_k) * M_k,   dx_j = sum over l >= k of e_l A_(l,j) for n_(k-1) < j <= n_k,
+
+    and db is the sum of e over the examples.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, pieces: list[Piece]
+    ) -> Tensor:
+        masked, out = torch.empty_like(weight), x.new_empty(len(x), len(weight))
+        for start, end, given in pieces:
+            part = masked[start:end, :given]  # the rest of the rows is never read
+            torch.mul(weight[start:end, :given], mask[start:end, :given], out=part)
+            torch.addmm(bias[start:end], x[:, :given], part.t(), out=out[:, start:end])
+        ctx.pieces = pieces
+        ctx.save_for_backward(x, weight, mask, masked)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (of_out,), needed = grads, ctx.needs_input_grad
+        x, weight, mask, masked = ctx.saved_tensors
+        of_bias = of_out.sum(0) if needed[2] else None
+        if torch.is_grad_enabled():  # the same as functions of x and W, for gradients of gradients
+            of_x = of_out @ (weight * mask) if needed[0] else None
+            return of_x, (of_out.t() @ x) * mask if needed[1] else None, of_bias, None, None
+        of_x, of_weight = torch.zeros_like(x) if needed[0] else None, None
+        if needed[1]:
+            of_weight = torch.empty_like(weight)
+        before = 0
+        for start, end, given in ctx.pieces:
+            if of_weight is not None:
+                part = of_weight[start:end, :given]
+                torch.mm(of_out[:, start:end].t(), x[:, :given], out=part)
+                part.mul_(mask[start:end, :given])
+                of_weight[start:end, given:].zero_()
+            if of_x is not None and given > before:
+                torch.mm(of_out[:, start:], masked[start:, before:given], out=of_x[:, before:given])
+            before = given
+        return of_x, of_weight, of_bias, None, None
+
+
+def _pieces(mask: Tensor, count: int) -> list[Piece]:
+    """Return slices of the outputs of a mask, with the number of leading inputs that they depend on.
+
+    That number never falls from a piece to the next, as the gradient of the inputs needs.
 
     >>> _pieces(torch.ones(4, 4).tril(), 2)
     [(0, 2, 2), (2, 4, 4)]
+    >>> _pieces(torch.ones(4, 4).tril().flip(0), 2)
+    [(0, 2, 4), (2, 4, 4)]
     """
     # one more than the last input of each output
     reach = (mask.bool() * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1).tolist()
     ends = [round(len(mask) * piece / count) for piece in range(count + 1)]
-    return [(start, end, max(reach[start:end])) for start, end in pairwise(ends) if end > start]
+    return [(start, end, max(reach[:end])) for start, end in pairwise(ends) if end > start]
