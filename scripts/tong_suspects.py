@@ -19,11 +19,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from zoo.comparison.collect import collect
 from zoo.data.planar_pairs import PAIRS, PlanarPair
 from zoo.models.core.sources import NOISE, Moons
 from zoo.record import write_atomic
 from zoo.reproduction import load
+from zoo.reproduction.runs import find
 
 TABLE = "tong_table2"
 FOLDER = Path("results/papers") / TABLE
@@ -190,7 +190,7 @@ def markdown(content: dict[str, Any]) -> str:
 def main() -> None:
     """Compute everything and write both files."""
     torch.set_num_threads(1)
-    runs, _ = collect([FOLDER])
+    runs, _ = find([FOLDER])
     content = {pair: of_pair(pair, runs) for pair in ("normal_8gaussians", "moons_8gaussians")}
     write_atomic(FOLDER / "suspects.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     write_atomic(FOLDER / "suspects.md", markdown(content))

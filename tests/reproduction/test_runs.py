@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,31 @@ def test_runs_of_another_table_count_and_its_damaged_records_are_not_named(
     (tmp_path / "runs/reproduce/small/broken").mkdir(parents=True)
     (tmp_path / "runs/reproduce/small/broken/record.json").write_text("{")
     assert len(report(table).warnings) == 1
+
+
+def test_packed_records_make_the_report_again_and_new_runs_join_them(
+    table, identities, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    committed = tmp_path / "results/papers/small"
+    for seed in (0, 1):
+        runs = tmp_path / f"runs{seed}"
+        record(table, identities, seed).write(runs / "run")
+        write(report(table, runs=runs), committed, archive=True)
+        shutil.rmtree(runs)
+    assert [path.name for path in committed.iterdir() if path.is_dir()] == []
+    again = report(table)
+    assert sorted(again.results[0].ours.seeds) == [0, 1]
+    write(again, tmp_path / "out")
+    assert (tmp_path / "out/table.json").read_bytes() == (committed / "table.json").read_bytes()
+    packed = committed / "records.tar.xz"
+    packed.write_bytes(packed.read_bytes()[:200])
+    record(table, identities, 2).write(tmp_path / "runs/reproduce/small/run")
+    damaged = report(table)
+    assert [*damaged.results[0].ours.seeds] == [2]
+    assert "pack them again" in damaged.warnings[0]
+    with pytest.raises(ZooError, match="pack them again"):
+        write(damaged, committed, archive=True)
 
 
 def test_an_infinite_difference_is_written_as_none_and_drawn_at_the_edge(identities, tmp_path):

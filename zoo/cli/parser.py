@@ -118,7 +118,7 @@ def _add_reproduce(add: Add) -> None:
     )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="write table, page and figure there")
     parser.add_argument(
-        "--archive", action="store_true", help="also copy the records into the output directory"
+        "--archive", action="store_true", help="also pack the records into DIR/records.tar.xz"
     )
     parser.set_defaults(run=run.reproduce)
 

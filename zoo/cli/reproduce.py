@@ -124,7 +124,7 @@ def check_options(options: Namespace) -> None:
     if options.jobs is not None and options.jobs < 1:
         raise ZooError(f"--jobs is how many run at a time, at least 1; got {options.jobs}.")
     if options.archive and options.out is None:
-        raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
+        raise ZooError("--archive packs the records into the output directory; name it with -o DIR.")
     given = {
         "--only": options.only, "--seeds": options.seeds, "--budget": options.budget, "--jobs": options.jobs,
         "--retry-failed": options.retry_failed, "--report-only": options.report_only,

@@ -23,7 +23,9 @@ def unpacked(path: Path) -> Path:
     Raises:
         ZooError: the file is damaged, or would write outside the directory.
     """
-    return unpack(path.absolute()) if compression(path) is not None and path.is_file() else path
+    if compression(path) is None or not path.is_file():
+        return path
+    return unpack(path.absolute(), path.stat().st_mtime_ns)
 
 
 def compression(file: Path) -> str | None:
@@ -48,8 +50,12 @@ def told(path: Path) -> str:
 
 
 @cache
-def unpack(file: Path) -> Path:
+def unpack(file: Path, written: int) -> Path:
     """Unpack a file of runs, once per process; return their directory, which is removed at exit.
+
+    Args:
+        file: the packed file.
+        written: when the file was last written: a new file is unpacked anew.
 
     Raises:
         ZooError: the file is damaged.

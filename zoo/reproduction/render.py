@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import zoo
-from zoo.comparison.archive import archive as copy
 from zoo.comparison.figures.style import INK, STYLE, canvas, plain_text, save_png, save_svg
 from zoo.comparison.page import pictures
 from zoo.comparison.render import md, tex
@@ -20,6 +19,7 @@ from zoo.reproduction import costs
 from zoo.reproduction.check import keep
 from zoo.reproduction.overview import command
 from zoo.reproduction.reproduce import Report
+from zoo.reproduction.runs import pack
 from zoo.reproduction.texts import (
     DEFINITIONS,
     FLOOR,
@@ -341,8 +341,8 @@ def write(report: Report, out: Path, archive: bool = False) -> None:
     Args:
         report: the table.
         out: the directory.
-        archive: whether to copy the records, and the fits in closed form, from which the report can be made
-            again.
+        archive: whether to pack the records into one file, beside the fits in closed form, from which the
+            report can be made again.
     """
     out.mkdir(parents=True, exist_ok=True)
     for name, text in {
@@ -355,6 +355,5 @@ def write(report: Report, out: Path, archive: bool = False) -> None:
     write_atomic(out / "index.html", page(report, draw(report, out)))
     if archive:
         runs = {id(run): run for result in report.results if result.ours for run in result.ours.runs}
-        (out / "records").mkdir(exist_ok=True)
-        copy([*runs.values()], out / "records")
+        pack([*runs.values()], out)
         keep(report.fingerprints, out)

@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
+from zoo.comparison.archive import pack_runs
 from zoo.comparison.collect import Run, collect
+from zoo.comparison.packed import unpacked
 from zoo.config import options
 from zoo.config.identities import Identities
 from zoo.config.overrides import split, to_text
@@ -19,6 +21,7 @@ from zoo.reproduction.schema import Recipe, Table
 
 BUDGET = "training.max_seconds"
 RUNS, RESULTS = Path("runs/reproduce"), Path("results/papers")
+PACKED = "records.tar.xz"  # the file into which a table's records are packed, see :func:`pack`
 # Sections of a configuration that say where and how a run was made. They change no more than rounding.
 PLACES = ("trainer",)
 # What may be set for all runs of a table: everything else would change the paper's recipe.
@@ -60,13 +63,31 @@ def everything(table: Table, runs: Path | None = None) -> tuple[list[Run], list[
 
 
 def find(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Return the runs below some directories, and a sentence for each record that is left out."""
+    """Return the runs below some directories, packed ones too, and a sentence for each that is left out."""
     if not places:
         return [], []
+    opened, damaged = [], []
+    for file in (file for place in places for file in sorted(place.rglob(PACKED))):
+        try:
+            opened.append(unpacked(file))
+        except ZooError as error:
+            damaged.append(str(error))
     try:
-        return collect(places)
+        runs, warnings = collect([*places, *opened])
     except ZooError as error:  # no readable record at all
-        return [], [str(error)] if "(" in str(error) else []
+        return [], [*damaged, *([str(error)] if "(" in str(error) else [])]
+    return runs, [*damaged, *warnings]
+
+
+def pack(runs: Sequence[Run], folder: Path) -> None:
+    """Write the records, curves and arrays of runs into one file in ``folder``; runs in it already remain.
+
+    Raises:
+        ZooError: the file is there and damaged.
+    """
+    file = folder / PACKED
+    known = collect([file])[0] if file.exists() else []
+    pack_runs([*{run.record.run_id: run for run in [*known, *runs]}.values()], file)
 
 
 def overrides(recipe: Recipe, seed: int, budget: float | None = None) -> list[str]:
