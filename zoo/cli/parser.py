@@ -118,7 +118,9 @@ def _add_reproduce(add: Add) -> None:
     )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="write table, page and figure there")
     parser.add_argument(
-        "--archive", action="store_true", help="also pack the records into DIR/records.tar.xz"
+        "--archive",
+        action="store_true",
+        help="also pack records, curves and likelihoods into DIR/records.tar.xz",
     )
     parser.set_defaults(run=run.reproduce)
 

@@ -37,18 +37,23 @@ def archive(runs: Sequence[Run], folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in names)
 
 
-def pack_runs(runs: Sequence[Run], file: Path) -> None:
-    """Write records, curves and arrays of runs to one file, the same bytes each time.
+def pack_runs(runs: Sequence[Run], file: Path, names: Sequence[str] = FILES) -> None:
+    """Write files of runs to one file, the same bytes each time: records, curves and arrays.
 
     Its ending chooses the compression: ``.tar.gz``, ``.tar.xz`` (a fifth smaller, slower) or ``.tar``. Arrays
     are stored as they are in ``.tar.xz``, which compresses those of many runs together.
+
+    Args:
+        runs: the runs.
+        file: the packed file.
+        names: names of the files that are packed of each run.
     """
     form = compression(file)
     method = zipfile.ZIP_STORED if form == "xz" else zipfile.ZIP_LZMA
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as target:
         for run in sorted(runs, key=lambda run: run.record.run_id):
-            for source in (run.directory / name for name in FILES if (run.directory / name).exists()):
+            for source in (run.directory / name for name in names if (run.directory / name).exists()):
                 content = pack(source, method)
                 entry = tarfile.TarInfo(f"{folder_name(run.record.run_id)}/{source.name}")
                 entry.size = len(content)

@@ -341,7 +341,7 @@ def write(report: Report, out: Path, archive: bool = False) -> None:
     Args:
         report: the table.
         out: the directory.
-        archive: whether to pack the records into one file, beside the fits in closed form, from which the
+        archive: whether to pack the records into one file, beside the fits in closed form: from them the
             report can be made again.
     """
     out.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,13 @@ from zoo.config import options
 from zoo.config.identities import Identities
 from zoo.config.overrides import split, to_text
 from zoo.errors import ZooError, unknown
-from zoo.record import write_atomic
+from zoo.record import CURVES, LIKELIHOOD, RECORD, write_atomic
 from zoo.reproduction.schema import Recipe, Table
 
 BUDGET = "training.max_seconds"
 RUNS, RESULTS = Path("runs/reproduce"), Path("results/papers")
 PACKED = "records.tar.xz"  # the file into which a table's records are packed, see :func:`pack`
+KEPT = (RECORD, CURVES, LIKELIHOOD)  # the files that are packed of each run
 # Sections of a configuration that say where and how a run was made. They change no more than rounding.
 PLACES = ("trainer",)
 # What may be set for all runs of a table: everything else would change the paper's recipe.
@@ -80,14 +81,16 @@ def find(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def pack(runs: Sequence[Run], folder: Path) -> None:
-    """Write the records, curves and arrays of runs into one file in ``folder``; runs in it already remain.
+    """Write what a report is made of into one file in ``folder``; the runs in it already remain.
+
+    That is each run's record, curves and log-likelihoods, without its samples.
 
     Raises:
         ZooError: the file is there and damaged.
     """
     file = folder / PACKED
     known = collect([file])[0] if file.exists() else []
-    pack_runs([*{run.record.run_id: run for run in [*known, *runs]}.values()], file)
+    pack_runs([*{run.record.run_id: run for run in [*known, *runs]}.values()], file, KEPT)
 
 
 def overrides(recipe: Recipe, seed: int, budget: float | None = None) -> list[str]:
