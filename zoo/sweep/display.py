@@ -101,8 +101,8 @@ def describe_samples(directory: Path, width: int) -> list[Text]:
 def describe_seconds(seconds: float | None) -> str:
     """Return a time left, as exactly as it is known; an empty text if it is unknown, or nothing is left.
 
-    >>> describe_seconds(41.0), describe_seconds(190.0), describe_seconds(9000.0)
-    ('about 40 s left', 'about 3 min left', 'about 2.5 h left')
+    >>> describe_seconds(41.0), describe_seconds(152.0), describe_seconds(400.0), describe_seconds(9000.0)
+    ('about 40 s left', 'about 150 s left', 'about 7 min left', 'about 2.5 h left')
     >>> describe_seconds(6.0), describe_seconds(0.0), describe_seconds(None)
     ('a few seconds left', '', '')
     """
@@ -110,8 +110,9 @@ def describe_seconds(seconds: float | None) -> str:
         return ""
     if seconds < 10:
         return "a few seconds left"
-    if seconds < 100:
-        return f"about {5 * round(seconds / 5)} s left"
+    if seconds < 300:  # whole minutes would be wrong by up to a quarter
+        step = 5 if seconds < 100 else 10
+        return f"about {step * round(seconds / step)} s left"
     return f"about {seconds / 60:.0f} min left" if seconds < 5400 else f"about {seconds / 3600:.1f} h left"
 
 
