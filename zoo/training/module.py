@@ -331,16 +331,14 @@ class TrainingModule(pl.LightningModule):
         if self._dry_run:
             return torch.zeros((), device=self.device)
         distributed.check_gradients(self)
-        every = (p for group in optimizer.param_groups for p in group["params"])  # sooner than the module's
-        parameters = [p for p in every if p.grad is not None]
-        clip = self.settings.clip
-        norm = nn.utils.clip_grad_norm_(parameters, clip if clip is not None else math.inf)
+        every = [p for group in optimizer.param_groups for p in group["params"]]  # sooner than the module's
+        norm = nn.utils.get_total_norm([p.grad for p in every if p.grad is not None])
+        if self.settings.clip is not None:
+            nn.utils.clip_grads_with_norm_(every, self.settings.clip, norm)
         factor = self.schedule.factor(self.updates, self.update_seconds)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        if (
-            self._plain
-        ):  # Lightning's step would call hooks that do nothing here, in the time of a small layer
+        if self._plain:  # Lightning's own step would call hooks that do nothing here
             optimizer = getattr(optimizer, "optimizer", optimizer)
         step_if_finite(optimizer, norm)  # a step along NaN would spoil all weights
         self._norms.append((player, norm))
