@@ -102,6 +102,14 @@ def update(model: Any, x: torch.Tensor, y: torch.Tensor | None, training: dict[s
     rule = get_class(training["_target_"]).__name__
     if rule == "Adversarial":
         real = model.to_network(x)
+        if training.get("simultaneous"):
+            generated = model.generate(len(x))
+            fake = generated.detach().requires_grad_()
+            on_fake = model.critic(fake)
+            (slopes,) = torch.autograd.grad(on_fake.sum(), fake, retain_graph=True)
+            total = on_fake.sum() - model.critic(real).sum() + (slopes * generated).sum()
+            total.backward(inputs=[weight for weight in model.parameters() if weight.requires_grad])
+            return
         for _ in range(int(training.get("critic_steps", 1))):
             with torch.no_grad():
                 fake = model.generate(len(x))

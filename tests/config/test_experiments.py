@@ -291,7 +291,13 @@ STATED: dict[str, dict[str, Any]] = {
                 "pieces": 5,
                 "start": 0.02,
             },
-            "training": {"batch_size": 100 * m, "lr": 1e-4, "betas": [0.8, 0.999], "updates": 400_000},
+            "training": {
+                "batch_size": 100 * m,
+                "lr": 1e-4,
+                "betas": [0.8, 0.999],
+                "updates": 400_000,
+                "simultaneous": True,
+            },
         }
         for row, m in (("gan", 1), ("pacgan2", 2), ("pacgan3", 3), ("pacgan4", 4))
     },

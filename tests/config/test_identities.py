@@ -177,6 +177,7 @@ def test_a_setting_that_came_later_is_hashed_only_where_it_is_not_its_default(tm
         (table, "trainer", "float32_matmul", "high"),
         (table, "trainer", "gradient_compression", "fp16"),
         (images, "data", "drop_repeats", "true"),
+        (["model=gan", "data=moons"], "training", "simultaneous", "true"),
     ):
         assert key not in identify(compose_run(overrides)).config[section]
         assert key in identify(compose_run([*overrides, f"{section}.{key}={value}"])).config[section]

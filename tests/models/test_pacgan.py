@@ -16,11 +16,21 @@ PLANE = zoo.DataSpec((2,))
 def test_a_maxout_unit_is_the_largest_of_its_affine_maps():
     layer = Maxout(3, 4, 5)
     x = torch.randn(6, 3)
-    weight, bias = layer.linear.weight.view(4, 5, 3), layer.linear.bias.view(4, 5)
+    weight, bias = layer.linear.weight.view(5, 4, 3), layer.linear.bias.view(5, 4)
     for row in range(6):
         for unit in range(4):
-            pieces = [weight[unit, k] @ x[row] + bias[unit, k] for k in range(5)]
+            pieces = [weight[k, unit] @ x[row] + bias[k, unit] for k in range(5)]
             assert layer(x)[row, unit].item() == pytest.approx(max(pieces).item(), abs=1e-6)
+
+
+def test_the_gradients_of_maxout_are_those_of_the_largest_piece_and_ties_share_them():
+    layer = Maxout(3, 4, 5).double()
+    x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: layer(x).square(), x)
+    assert torch.autograd.gradgradcheck(lambda x: layer(x).square(), x)  # as penalties of slopes need
+    torch.nn.init.zeros_(layer.linear.bias)
+    layer(torch.zeros(1, 3, dtype=torch.float64)).sum().backward()
+    assert layer.linear.bias.grad.tolist() == pytest.approx([1 / 5] * 20)
 
 
 def build(**settings):

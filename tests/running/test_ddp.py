@@ -65,6 +65,8 @@ CASES = {
                                     *PLAIN],
     "two optimisers, averaged weights": ["model=gan", *MOONS, "model.hidden=8", "training.ema=0.9"],
     "critic steps": ["model=gan", *MOONS, "model.hidden=8", "training.critic_steps=2"],
+    "both networks at once": ["model=pacgan", *MOONS, "model.hidden=[8]", "model.critic_hidden=[8]", *PLAIN,
+                              "training.simultaneous=true", "training.r1=1", "training.gradient_penalty=1"],
     "clipped weights": ["model=wgan", *MOONS, "model.hidden=8"],
     "matching": ["model=flow_matching", *MOONS, "model.hidden=[8]", "model.solver.method=rk4",
                  "model.solver.steps=3"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -58,7 +59,7 @@ class Duel(AdversarialModel):
 def play(module: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str, float]:
     """Make the module's updates in a bare loop; return the values of the last one."""
     optimizers = module.configure_optimizers()
-    module.optimizers, module.manual_backward = lambda: optimizers, lambda loss: loss.backward()
+    module.optimizers, module.manual_backward = lambda: optimizers, Tensor.backward
     generator = torch.Generator().manual_seed(0)
     values: dict[str, Tensor] = {}
     for module.updates in range(updates):
@@ -337,6 +338,100 @@ def test_rmsprop_has_its_decay_from_betas_and_a_linear_rate_ends_at_zero() -> No
     assert (group["alpha"], group["momentum"]) == (0.9, 0.0)
     factors = [module.schedule.factor(update) for update in range(101)]
     assert factors == pytest.approx([1 - i / 100 for i in range(101)])
+
+
+# Both networks at once --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "of_model", "settings"),
+    [
+        ("pacgan", {"hidden": [8, 8], "critic_hidden": [6, 6], "start": 0.5}, {}),
+        (
+            "pacgan",
+            {"hidden": [8], "critic_hidden": [6, 6], "start": 0.5, "conditional": True},
+            {"r1": 0.5, "gradient_penalty": 2.0},
+        ),
+        (
+            "gan",
+            {"hidden": 8, "critic_norm": "spectral", "conditional": True},
+            {"r1": 0.5, "clip": 0.01, "weight_clip": 0.3, "critic_lr": 0.02},
+        ),
+    ],
+    ids=["packs", "labels and penalties", "spectral norm and bounds"],
+)
+def test_simultaneous_updates_take_both_gradients_at_the_old_weights(name, of_model, settings) -> None:
+    """Against two optimisers of torch and both losses' gradients written out, one batch after another."""
+    spec = zoo.DataSpec((2,), classes=3)
+    model = zoo.build(name, spec, latent_dim=2, **of_model).double()
+    ours, lr, critic_lr = copy.deepcopy(model), 0.01, settings.get("critic_lr", 0.01)
+    module = Adversarial(
+        ours, updates=9, batch_size=8, lr=lr, simultaneous=True,
+        **{"ema": 0.0, "r1": 0.0, "betas": (0.5, 0.9)} | settings,
+    )  # fmt: skip
+    optimizers = module.configure_optimizers()
+    module.optimizers, module.manual_backward = lambda: optimizers, Tensor.backward
+    players = [(model.generator, lr), (model.critic, critic_lr)]
+    by_hand = [torch.optim.Adam(player.parameters(), lr=rate, betas=(0.5, 0.9)) for player, rate in players]
+    for update in range(3):
+        x, y = torch.randn(8, 2, dtype=torch.float64), torch.randint(3, (8,))
+        with rng.keyed(rng.keys(update, count=8)):
+            values = module.update(x, y if model.conditional else None)
+        with rng.keyed(rng.keys(update, count=8)):
+            labels = F.one_hot(y, 3).double() if model.conditional else None
+            fake, real = model.generate(8, context=labels), x.clone().requires_grad_()
+            on_real, on_fake = model.critic(real, labels), model.critic(fake, labels)
+            critic_loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+            penalty = torch.zeros(())
+            if "r1" in settings:
+                (slope,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
+                penalty = settings["r1"] / 2 * slope.square().sum(1).mean()
+            if "gradient_penalty" in settings:
+                between = torch.lerp(x, fake.detach(), rng.uniform(x.new_empty(8, 1))).requires_grad_()
+                total = model.critic(between, labels).sum()
+                (slope,) = torch.autograd.grad(total, between, create_graph=True)
+                penalty = penalty + settings["gradient_penalty"] * (slope.norm(dim=1) - 1).square().mean()
+            losses = F.softplus(-on_fake).mean(), critic_loss + penalty
+        for loss, (player, _) in zip(losses, players, strict=True):
+            weights = list(player.parameters())
+            gradients = torch.autograd.grad(loss, weights, retain_graph=True)
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient
+            if "clip" in settings:
+                nn.utils.clip_grad_norm_(weights, settings["clip"])
+        for optimizer in by_hand:
+            optimizer.step()
+        if "weight_clip" in settings:
+            for weight in model.critic.parameters():
+                weight.data.clamp_(-settings["weight_clip"], settings["weight_clip"])
+        torch.testing.assert_close(
+            [values["train/loss"], values["train/critic_loss"], values["train/penalty"]],
+            [losses[0], critic_loss, penalty], check_dtype=False,
+        )  # fmt: skip
+    torch.testing.assert_close(ours.state_dict(), model.state_dict(), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_simultaneous_updates_spiral_outwards_where_alternating_ones_circle(simultaneous: bool) -> None:
+    """The Dirac-GAN of Mescheder et al. 2018: a critic psi x, a generator of the point theta, data at 0.
+
+    Each simultaneous step of length h multiplies psi^2 + theta^2 by exactly 1 + h^2. Alternating steps stay
+    near a circle: psi^2 + theta^2 - h psi theta does not change.
+    """
+    model, h, updates = Duel(scale=0.0, shift=1.0), 0.1, 200
+    model.generator.scale.requires_grad_(False)
+    model.critic.features, model.critic.head = nn.Identity(), nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.critic.head.weight, 0.5)
+    module = Adversarial(
+        model, updates=updates, batch_size=4, loss="wasserstein", optimizer="sgd", lr=h, betas=(0.0, 0.9),
+        r1=0.0, ema=0.0, simultaneous=simultaneous,
+    )  # fmt: skip
+    play(module, torch.zeros(4, 1), updates, 4)
+    psi, theta = model.critic.head.weight.item(), model.generator.shift.item()
+    if simultaneous:
+        assert psi**2 + theta**2 == pytest.approx(1.25 * (1 + h**2) ** updates, rel=1e-3)
+    else:
+        assert psi**2 + theta**2 - h * psi * theta == pytest.approx(1.25 - h * 0.5, rel=1e-3)
 
 
 # Data and noise ---------------------------------------------------------------------------------------------

@@ -104,6 +104,8 @@ ADVERSARIAL = [
     ({"schedule": "step"}, "linear"),
     ({"accumulate": 2}, r"several losses; set training\.accumulate=1"),
     ({"compile": True}, r"several losses; .*training\.compile=false"),
+    ({"simultaneous": True, "critic_steps": 2}, r"same batch; set training\.critic_steps=1"),
+    ({"simultaneous": True, "generator_batches": 2}, r"same batch; set .*generator_batches=1"),
 ]
 
 

@@ -100,6 +100,7 @@ LATER = (
     ("data", "decimal", None),
     ("trainer", "float32_matmul", "highest"),
     ("trainer", "gradient_compression", "none"),
+    ("training", "simultaneous", False),
 )
 IMAGES = "zoo.data.images.Images"
 # Other spellings in trainer.precision that are accepted, and the names that they mean; without a value,

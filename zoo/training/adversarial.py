@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -60,6 +60,11 @@ class AdversarialSettings(TrainingSettings):
         r1: weight gamma of the penalty gamma/2 |grad critic(x)|^2 at real x (Mescheder et al. 2018, eq. 9).
         augment: names in :data:`~zoo.training.augment.AUGMENTATIONS`, applied in this order to all images
             that the critic sees (Zhao et al. 2020); penalties are taken at the augmented images.
+        simultaneous: whether generator and critic move at once, each along the gradient of its loss at the
+            weights that both had before the update, with one batch of generated examples for both. That is
+            simultaneous gradient descent, with the settings' optimisers in place of plain descent (Mescheder
+            et al. 2017, arXiv:1705.10461, algorithm 1). By default they alternate: the generator's gradient
+            is taken at the critic's new weights, on examples generated anew.
     """
 
     betas: Sequence[Share] = (0.0, 0.99)
@@ -76,10 +81,13 @@ class AdversarialSettings(TrainingSettings):
     gradient_penalty: NotNegativeFloat = 0.0
     r1: NotNegativeFloat = 1.0
     augment: Sequence[Augmentation] = ()
+    simultaneous: bool = False
 
 
 class Adversarial(TrainingModule):
     """One update is ``critic_steps`` steps of the critic, each on new real data, then one of the generator.
+
+    With ``simultaneous`` it is one step of both, which neither sees of the other.
 
     *Critic* here means discriminator too. Losses and regularisers combine freely; spectral normalisation
     belongs to the model (``critic_norm``). Over several processes every critic step takes the examples that
@@ -114,6 +122,16 @@ class Adversarial(TrainingModule):
         self.critic_loss, self.generator_loss = LOSSES[self.settings.loss]
         self.augment = augmentation(self.settings.augment)
 
+    @classmethod
+    def checked(cls, settings: Mapping[str, Any]) -> TrainingSettings:
+        values = cast(AdversarialSettings, super().checked(settings))
+        if values.simultaneous and (values.critic_steps > 1 or values.generator_batches > 1):
+            raise ZooError(
+                "training.simultaneous=true makes one step of each network on the same batch; set "
+                "training.critic_steps=1 training.generator_batches=1."
+            )
+        return values
+
     @property
     def batches_per_update(self) -> int:
         return self.settings.critic_steps
@@ -124,18 +142,20 @@ class Adversarial(TrainingModule):
         return cast(capabilities.Adversarial, self.model)
 
     def configure_optimizers(self) -> Any:
+        # Fused where both move at once. Else not: adversarial training amplifies rounding, and runs should be
+        # those of earlier versions, which had no simultaneous updates.
+        fused = self.settings.simultaneous
         return [
-            # not fused: adversarial training amplifies rounding, and runs should be those of earlier versions
-            self.optimizer_settings().build(self.players.generator.parameters(), fused=False),
-            self.optimizer_settings(self.settings.critic_lr).build(
-                self.players.critic.parameters(), fused=False
-            ),
+            self.optimizer_settings().build(self.players.generator.parameters(), fused),
+            self.optimizer_settings(self.settings.critic_lr).build(self.players.critic.parameters(), fused),
         ]
 
     def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         model, steps = self.players, self.settings.critic_steps
         context = _one_hot(self.model, y)
         real = self.augment(model.to_network(x.to(next(self.model.parameters()).dtype)))
+        if self.settings.simultaneous:
+            return self._step_of_both(real, context)
         with torch.no_grad():  # the critic's steps do not change the generator
             fake = self.augment(model.generate(len(x), context=context))
         for step in range(steps):
@@ -146,12 +166,7 @@ class Adversarial(TrainingModule):
                 )
         with rng.rows(slice(0, None, steps)):
             loss, norm = self._generator_step(len(x) // steps, None if context is None else context[::steps])
-        return {
-            "train/loss": loss,
-            "train/critic_loss": critic_loss,
-            "train/penalty": penalty,
-            "train/gradient_norm": norm,
-        }
+        return _values(loss, critic_loss, penalty, norm)
 
     def pass_evaluated(self, x: Tensor, y: Tensor | None) -> object:
         """Generate an example for each of the batch, with its label, for the statistics of layers."""
@@ -159,26 +174,59 @@ class Adversarial(TrainingModule):
         with rng.keyed(rng.content_keys(x)):
             return model.generate(len(x), context=_one_hot(self.evaluated, y))
 
-    def _critic_step(self, real: Tensor, fake: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _step_of_both(self, real: Tensor, context: Tensor | None) -> dict[str, Tensor]:
+        """Make one step of each network along the gradients at the weights before the update.
+
+        One backward pass gives the gradients of all weights, so that several processes average them at once:
+        it starts from the critic's loss, at examples cut off from the generator, and from these examples,
+        with the gradient that the generator's loss has there.
+        """
+        model, (on_generator, on_critic) = self.players, self._optimizers()
+        generated = self.augment(model.generate(len(real), context=context))
+        fake = generated.detach().requires_grad_()
+        critic_loss, penalty, on_fake = self._critic_losses(real, fake, context)
+        loss = self.generator_loss(on_fake)
+        (slopes,) = torch.autograd.grad(loss, fake, retain_graph=True)
+        for optimizer in (on_generator, on_critic):
+            optimizer.zero_grad(set_to_none=True)
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.manual_backward(critic_loss + penalty + (slopes * generated).sum(), inputs=weights)
+        self.step(on_critic, model.critic, "critic")
+        self._bound_critic()
+        norm = self.step(on_generator, model.generator, "generator")
+        return _values(loss, critic_loss, penalty, norm)
+
+    def _critic_losses(
+        self, real: Tensor, fake: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the critic's loss, its penalty and its logits of the generated examples."""
         model = self.players
-        r1, slope_weight, bound = self.settings.r1, self.settings.gradient_penalty, self.settings.weight_clip
+        r1, slope_weight = self.settings.r1, self.settings.gradient_penalty
         real.requires_grad_(r1 > 0)
         on_real = model.critic(real, context)
-        loss = self.critic_loss(on_real, model.critic(fake, context))
+        on_fake = model.critic(fake, context)
+        loss = self.critic_loss(on_real, on_fake)
         penalty = torch.zeros_like(loss)
         if r1 > 0:
             penalty = penalty + 0.5 * r1 * _input_gradients(on_real, real).square().sum(1).mean()
         if slope_weight > 0:
             place = rng.uniform(real.new_empty(len(real), *[1] * (real.ndim - 1)))
-            between = torch.lerp(real.detach(), fake, place).requires_grad_()
+            between = torch.lerp(real.detach(), fake.detach(), place).requires_grad_()
             slopes = _input_gradients(model.critic(between, context), between).norm(dim=1)
             penalty = penalty + slope_weight * (slopes - 1).square().mean()
-        self.descend(loss + penalty, self._optimizer(1), model.critic, "critic")
-        if bound is not None:
-            with torch.no_grad():
-                for weight in model.critic.parameters():
-                    weight.clamp_(-bound, bound)
+        return loss, penalty, on_fake
+
+    def _critic_step(self, real: Tensor, fake: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        loss, penalty, _ = self._critic_losses(real, fake, context)
+        self.descend(loss + penalty, self._optimizers()[1], self.players.critic, "critic")
+        self._bound_critic()
         return loss, penalty
+
+    def _bound_critic(self) -> None:
+        if (bound := self.settings.weight_clip) is not None:
+            with torch.no_grad():
+                for weight in self.players.critic.parameters():
+                    weight.clamp_(-bound, bound)
 
     def _generator_step(self, n: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
         model = self.players
@@ -188,13 +236,22 @@ class Adversarial(TrainingModule):
         model.critic.requires_grad_(False)  # this step needs no gradient of the critic's weights
         fake = self.augment(model.generate(copies * n, context=context))
         loss = self.generator_loss(model.critic(fake, context))
-        norm = self.descend(loss, self._optimizer(0), model.generator, "generator")
+        norm = self.descend(loss, self._optimizers()[0], model.generator, "generator")
         model.critic.requires_grad_(True)
         return loss, norm
 
-    def _optimizer(self, index: int) -> Any:
-        optimizers: Any = self.optimizers()
-        return optimizers[index]
+    def _optimizers(self) -> Any:
+        """Return the optimisers of the generator and of the critic."""
+        return self.optimizers()
+
+
+def _values(loss: Tensor, critic_loss: Tensor, penalty: Tensor, norm: Tensor) -> dict[str, Tensor]:
+    return {
+        "train/loss": loss,
+        "train/critic_loss": critic_loss,
+        "train/penalty": penalty,
+        "train/gradient_norm": norm,
+    }
 
 
 def _one_hot(model: nn.Module, y: Tensor | None) -> Tensor | None:
