@@ -112,62 +112,74 @@ class MaskedLinear(nn.Linear):
 class _InPieces(torch.autograd.Function):
     """A large masked product (W * M) x + b as one node of the autograd graph, in pieces of the units.
 
-    Let A_k be the rows of W * M of piece k, which are zero after the first n_k inputs, and e the gradient of
-    a loss with respect to the outputs. Then
+    The units of piece k depend on all inputs up to n_(k-1), and on those in I_k = (n_(k-1), n_k] by the
+    mask. Let W_k be the rows of W of piece k, D_k = (W_k * M_k) in the columns I_k, and e_k the gradient of
+    a loss with respect to the outputs of the piece. Then the outputs and the gradients are
 
-        dA_k = e_k^T x_(1 .. n_k) * M_k,   dx_j = sum over l >= k of e_l A_(l,j) for n_(k-1) < j <= n_k,
-
-    and db is the sum of e over the examples.
+        y_k = W_k x up to n_(k-1) + D_k x in I_k + b_k,
+        dW_k = e_k^T x up to n_k, times M_k in I_k, and 0 after n_k,
+        dx in I_k = e_k D_k + sum over l > k of e_l W_l in I_k,   db = sum of e over the examples.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, pieces: list[Piece]
     ) -> Tensor:
-        masked, out = torch.empty_like(weight), x.new_empty(len(x), len(weight))
+        out = x.new_empty(len(x), len(weight))
+        diagonal = []
+        before = 0
         for start, end, given in pieces:
-            part = masked[start:end, :given]  # the rest of the rows is never read
-            torch.mul(weight[start:end, :given], mask[start:end, :given], out=part)
-            torch.addmm(bias[start:end], x[:, :given], part.t(), out=out[:, start:end])
+            part = weight[start:end, before:given] * mask[start:end, before:given]
+            piece = out[:, start:end]
+            torch.addmm(bias[start:end], x[:, before:given], part.t(), out=piece)
+            if before:
+                torch.addmm(piece, x[:, :before], weight[start:end, :before].t(), out=piece)
+            diagonal.append(part)
+            before = given
         ctx.pieces = pieces
-        ctx.save_for_backward(x, weight, mask, masked)
+        ctx.save_for_backward(x, weight, mask, *diagonal)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (of_out,), needed = grads, ctx.needs_input_grad
-        x, weight, mask, masked = ctx.saved_tensors
+        x, weight, mask, *diagonal = ctx.saved_tensors
         of_bias = of_out.sum(0) if needed[2] else None
         if torch.is_grad_enabled():  # the same as functions of x and W, for gradients of gradients
             of_x = of_out @ (weight * mask) if needed[0] else None
             return of_x, (of_out.t() @ x) * mask if needed[1] else None, of_bias, None, None
-        of_x, of_weight = torch.zeros_like(x) if needed[0] else None, None
-        if needed[1]:
-            of_weight = torch.empty_like(weight)
+        of_x = torch.empty_like(x) if needed[0] else None
+        of_weight = torch.empty_like(weight) if needed[1] else None
         before = 0
-        for start, end, given in ctx.pieces:
+        for (start, end, given), part in zip(ctx.pieces, diagonal, strict=True):
+            of_piece = of_out[:, start:end]
             if of_weight is not None:
-                part = of_weight[start:end, :given]
-                torch.mm(of_out[:, start:end].t(), x[:, :given], out=part)
-                part.mul_(mask[start:end, :given])
-                of_weight[start:end, given:].zero_()
-            if of_x is not None and given > before:
-                torch.mm(of_out[:, start:], masked[start:, before:given], out=of_x[:, before:given])
+                torch.mm(of_piece.t(), x[:, :given], out=of_weight[start:end, :given])
+                of_weight[start:end, before:given] *= mask[start:end, before:given]
+                of_weight[start:end, given:] = 0
+            if of_x is not None:
+                columns = of_x[:, before:given]
+                torch.mm(of_piece, part, out=columns)
+                if end < len(weight):
+                    torch.addmm(columns, of_out[:, end:], weight[end:, before:given], out=columns)
             before = given
+        if of_x is not None:
+            of_x[:, before:] = 0
         return of_x, of_weight, of_bias, None, None
 
 
 def _pieces(mask: Tensor, count: int) -> list[Piece]:
     """Return slices of the outputs of a mask, with the number of leading inputs that they depend on.
 
-    That number never falls from a piece to the next, as the gradient of the inputs needs.
+    There is one piece if the outputs do not depend on more and more of the first inputs.
 
-    >>> _pieces(torch.ones(4, 4).tril(), 2)
-    [(0, 2, 2), (2, 4, 4)]
-    >>> _pieces(torch.ones(4, 4).tril().flip(0), 2)
-    [(0, 2, 4), (2, 4, 4)]
+    >>> lower = torch.ones(4, 4).tril()
+    >>> _pieces(lower, 2), _pieces(lower.flip(0), 2), _pieces(torch.eye(4), 2)
+    ([(0, 2, 2), (2, 4, 4)], [(0, 4, 4)], [(0, 4, 4)])
     """
-    # one more than the last input of each output
-    reach = (mask.bool() * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1).tolist()
+    inputs = torch.arange(mask.shape[1], device=mask.device)
+    reach = mask.bool().sum(1)
+    if (reach.diff() < 0).any() or not torch.equal(mask.bool(), inputs < reach[:, None]):
+        return [(0, *mask.shape)]
     ends = [round(len(mask) * piece / count) for piece in range(count + 1)]
-    return [(start, end, max(reach[:end])) for start, end in pairwise(ends) if end > start]
+    return [(start, end, int(reach[end - 1])) for start, end in pairwise(ends) if end > start]
