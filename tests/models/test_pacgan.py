@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -56,6 +58,23 @@ def test_a_pack_is_consecutive_rows_and_has_one_logit(packing):
 def test_a_batch_that_is_no_multiple_of_the_packing_is_refused():
     with pytest.raises(ZooError, match=r"model\.packing"):
         build(packing=4).critic(torch.randn(6, 2))
+    with pytest.raises(ZooError, match=r"model\.packing"):
+        build(packing=4).train().generator(torch.randn(6, 2))
+
+
+def test_batch_norm_takes_the_examples_of_each_place_of_the_packs_apart_in_training_alone():
+    model = build(packing=3)
+    z = torch.randn(12, 2)
+    ours, theirs = copy.deepcopy(model.generator).train(), copy.deepcopy(model.generator.layers).train()
+    generated = ours(z)
+    for place in range(3):
+        h = z[place::3] @ theirs[0].weight.T
+        centred = h - h.mean(0)
+        expected = theirs[3](torch.relu(centred / (centred.square().mean(0) + 1e-4).sqrt()))
+        torch.testing.assert_close(generated[place::3], expected)
+        theirs(z[place::3])  # moves the running statistics
+    torch.testing.assert_close(ours.layers.state_dict(), theirs.state_dict())
+    torch.testing.assert_close(ours.eval()(z), theirs.eval()(z))
 
 
 def test_weights_start_at_the_given_deviation_and_biases_at_zero():

@@ -88,11 +88,7 @@ class PackedCritic(Critic):
         Raises:
             ZooError: the batch is not a multiple of the packing.
         """
-        if len(x) % self.packing:
-            raise ZooError(
-                f"training.batch_size must be a multiple of model.packing ({self.packing}); got a batch of "
-                f"{len(x)}."
-            )
+        _check_packs(len(x), self.packing)
         add_nfe()
         rows = x.flatten(1) if context is None else torch.cat([x.flatten(1), context], 1)
         return self.head(self.features(rows.reshape(len(x) // self.packing, -1))).squeeze(1)
@@ -101,27 +97,49 @@ class PackedCritic(Critic):
 class DenseGenerator(nn.Module):
     """Hidden layers of an affine map without bias, batch norm and ReLU, then an affine map to an example.
 
-    Evaluation uses the running statistics of batch norm, so a sample does not depend on its batch.
+    In training the first examples of all packs are one batch for batch norm, the second ones another, and so
+    on, as in the authors' code. Evaluation uses the running statistics, so a sample does not depend on its
+    batch.
 
     Args:
         inputs: length of the latent and the label.
         hidden: widths of the hidden layers.
         shape: shape of an example.
+        packing: number of examples in a pack.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], shape: tuple[int, ...]) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], shape: tuple[int, ...], packing: int = 1) -> None:
         super().__init__()
+        self.packing = packing
         layers: list[nn.Module] = []
         for units in hidden:
-            layers += [nn.Linear(inputs, units, bias=False), BatchNorm1d(units, momentum=0.05), nn.ReLU()]
+            norm = BatchNorm1d(units, eps=1e-4, momentum=0.05)
+            layers += [nn.Linear(inputs, units, bias=False), norm, nn.ReLU()]
             inputs = units
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, int(torch.Size(shape).numel())))
         self.shape = shape
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Map ``(B, latent_dim)`` and ``(B, context)`` to ``(B, *shape)``, unbounded."""
+        """Map ``(B, latent_dim)`` and ``(B, context)`` to ``(B, *shape)``, unbounded.
+
+        Raises:
+            ZooError: in training, the batch is not a multiple of the packing.
+        """
         add_nfe()
-        return self.layers(z if context is None else torch.cat([z, context], 1)).view(len(z), *self.shape)
+        inputs = z if context is None else torch.cat([z, context], 1)
+        if self.training and self.packing > 1:
+            _check_packs(len(z), self.packing)
+            places = [self.layers(inputs[place :: self.packing]) for place in range(self.packing)]
+            return torch.stack(places, 1).view(len(z), *self.shape)
+        return self.layers(inputs).view(len(z), *self.shape)
+
+
+def _check_packs(batch: int, packing: int) -> None:
+    """Raise a :class:`ZooError` unless a batch can be divided into packs."""
+    if batch % packing:
+        raise ZooError(
+            f"training.batch_size must be a multiple of model.packing ({packing}); got a batch of {batch}."
+        )
 
 
 class PacGAN(AdversarialModel):
@@ -158,7 +176,7 @@ class PacGAN(AdversarialModel):
         truncation: Truncation = 1.0,
     ) -> None:
         super().__init__(spec, latent_dim=latent_dim, conditional=conditional, truncation=truncation)
-        self.generator = DenseGenerator(latent_dim + self.context, hidden, spec.shape)
+        self.generator = DenseGenerator(latent_dim + self.context, hidden, spec.shape, packing)
         self.critic = PackedCritic(spec.dim, packing, critic_hidden, pieces, self.context)
         for module in self.modules():
             if isinstance(module, nn.Linear):
