@@ -120,9 +120,9 @@ IDEAS = [
         ("density",),
     ),
     Idea(
-        "a large masked product is computed in four pieces, without most of the zeros",
+        "a large masked product and its gradients are computed in four pieces, without most of the zeros",
         replaced("zoo.models.networks.masked.LARGE", by=2**62),
-        (("maf_wide", 1024),),
+        (("maf_wide", 64), ("maf_wide", 1024)),
         ("density", "train"),
     ),
 ]

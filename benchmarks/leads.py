@@ -30,7 +30,11 @@ LEADS = [
     ),
     Lead("channels last for convolutions", "kept", "the table of ideas"),
     Lead("torch.compile of the loss, with its gradients checked", "kept as a setting", "peers/table.md"),
-    Lead("fused Adam", "kept; not in adversarial training, whose rounding it amplifies", "8e47f469"),
+    Lead(
+        "fused Adam",
+        "kept; where networks alternate it is not used, since that amplifies rounding",
+        "8e47f469",
+    ),
     Lead("W = P L U of a 1x1 convolution, and its inverse, computed once in evaluation", "kept", "cd82bc40"),
     Lead("the 1x1 inverse by two triangular solves", "kept", "the class InvertibleConv1x1"),
     Lead("spectral weights normalised once a call", "kept", "cd82bc40"),

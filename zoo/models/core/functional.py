@@ -46,7 +46,9 @@ def computes_by_hand(x: Tensor) -> bool:
     """
     return (
         type(x) is Tensor
-        and multiplies_features_first(x)
+        and x.ndim == 2
+        and x.device.type == "cpu"
+        and not torch.compiler.is_compiling()
         and x.dtype.itemsize >= 4
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
