@@ -29,6 +29,8 @@ def test_an_archived_record_does_not_hold_where_the_data_lie(tmp_path):
     assert "a place" not in kept.read_text(encoding="utf-8")
     assert read(kept.parent).provenance.command == "zoo train model=maf seed=0"
     assert read(kept.parent).provenance.overrides == ["model=maf", "seed=0"]
+    runs, warnings = collect([tmp_path])
+    assert (len(runs), warnings) == (1, []), "the run and its archived copy are one"
 
 
 @pytest.mark.parametrize("ending", ["tar.gz", "tgz", "tar.xz", "tar"])

@@ -106,7 +106,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
                 warnings.append(str(error).replace(str(directory), told(directory)))
                 continue
             known = runs.setdefault(run.record.run_id, run)
-            if known is not run and known.record != run.record:
+            if known is not run and not _are_copies(known.record, run.record):
                 kept, other, why = _later(known, run)
                 runs[run.record.run_id] = kept
                 warnings.append(_left_out(kept, other, why))
@@ -117,6 +117,20 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
             f"There is no readable record under {where}; train something first, e.g. zoo train{hint}."
         )
     return [_retimed(run, warnings) for run in _without_repeats(runs.values(), warnings)], warnings
+
+
+def _are_copies(first: Record, second: Record) -> bool:
+    """Return whether two records are one, up to the ``data.root=`` that an archive leaves out.
+
+    A command is made of the overrides, so these are compared in its place.
+    """
+
+    def without_root(record: Record) -> Record:
+        source = record.provenance
+        overrides = [word for word in source.overrides or [] if not word.startswith("data.root=")]
+        return replace(record, provenance=replace(source, command=None, overrides=overrides))
+
+    return first == second or without_root(first) == without_root(second)
 
 
 def _without_repeats(runs: Iterable[Run], warnings: list[str]) -> list[Run]:
