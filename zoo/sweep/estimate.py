@@ -14,9 +14,10 @@ def seconds_left(plan: Plan, workers: int) -> float | None:
     """Return the seconds until the last job of a plan ends; None while nothing is known.
 
     A job takes as long as the sweep's file expects, times how much slower this machine has been so far: by
-    the jobs that have ended, and by those whose training alone takes longer than expected. If the file does
-    not say it of every job, all jobs count alike. The jobs that wait start in their order, each when one of
-    the ``workers`` is free.
+    the jobs that have ended, and by those whose training alone takes longer than expected. A job's own pace
+    counts little in its first seconds, since first updates are slow. If the file does not say it of every
+    job, all jobs count alike. The jobs that wait start in their order, each when one of the ``workers`` is
+    free.
     """
     expected = all(job.expected for job in plan.jobs) and not plan.searches
     spent = work = PRIOR if expected else 0.0
@@ -25,20 +26,38 @@ def seconds_left(plan: Plan, workers: int) -> float | None:
         size = _size(job, expected)
         if job.started and not job.is_running:
             spent, work = spent + job.seconds, work + size
-        elif job.is_running and job.training_left is not None:
-            total = job.seconds + job.training_left
-            if not expected or total > size:
+        elif job.is_running:
+            total = _by_training(job, expected)
+            if total is not None and (total > size or not expected):
                 spent, work = spent + total, work + size
     if not work:
         return None
     pace = spent / work
-    free = [max(_size(job, expected) * pace - job.seconds, job.training_left or 1.0) for job in running]
+    free = [
+        max(_size(job, expected) * pace, _by_training(job, expected) or 0.0, job.seconds + 1.0) - job.seconds
+        for job in running
+    ]
     free += [0.0] * (workers - len(free))
     heapq.heapify(free)
     waiting = [_size(job, expected) for job in plan.jobs if job.state == "waiting"]
     for size in waiting + [1.0] * (plan.size - len(plan.jobs)):
         heapq.heapreplace(free, free[0] + size * pace)
     return max(free)
+
+
+def _by_training(job: Job, expected: bool) -> float | None:
+    """Return a running job's seconds until its training ends, by its pace; None before training begins.
+
+    Its pace is that of the seconds so far and of :data:`PRIOR` seconds as the file expects.
+    """
+    if job.training_left is None:
+        return None
+    total = job.seconds + job.training_left
+    if not expected or total <= 0:
+        return total
+    done = job.seconds / total
+    pace = (job.seconds + PRIOR) / (done + PRIOR / _size(job, expected))  # seconds of the whole job
+    return job.seconds + (1 - done) * pace
 
 
 def _size(job: Job, expected: bool) -> float:
