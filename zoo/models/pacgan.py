@@ -135,7 +135,11 @@ class DenseGenerator(nn.Module):
 
 
 def _check_packs(batch: int, packing: int) -> None:
-    """Raise a :class:`ZooError` unless a batch can be divided into packs."""
+    """Check that ``batch`` examples make whole packs of ``packing`` examples each.
+
+    Raises:
+        ZooError: some examples would be left over.
+    """
     if batch % packing:
         raise ZooError(
             f"training.batch_size must be a multiple of model.packing ({packing}); got a batch of {batch}."

@@ -46,9 +46,10 @@ def seconds_left(plan: Plan, workers: int) -> float | None:
 
 
 def _by_training(job: Job, expected: bool) -> float | None:
-    """Return a running job's seconds until its training ends, by its pace; None before training begins.
+    """Return how many seconds after its start a running job will end its training, as its pace tells.
 
-    Its pace is that of the seconds so far and of :data:`PRIOR` seconds as the file expects.
+    The pace is taken over the seconds that it has run and :data:`PRIOR` more seconds at the pace that the
+    file expects. None: training has not begun.
     """
     if job.training_left is None:
         return None

@@ -142,8 +142,8 @@ class Adversarial(TrainingModule):
         return cast(capabilities.Adversarial, self.model)
 
     def configure_optimizers(self) -> Any:
-        # Fused where both move at once. Else not: adversarial training amplifies rounding, and runs should be
-        # those of earlier versions, which had no simultaneous updates.
+        # A fused optimiser rounds otherwise, and adversarial training amplifies rounding. So alternating
+        # training keeps the optimiser with which earlier versions of zoo made their runs.
         fused = self.settings.simultaneous
         return [
             self.optimizer_settings().build(self.players.generator.parameters(), fused),
@@ -199,7 +199,7 @@ class Adversarial(TrainingModule):
     def _critic_losses(
         self, real: Tensor, fake: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the critic's loss, its penalty and its logits of the generated examples."""
+        """Return the critic's loss, the penalty to add to it, and the critic's outputs for ``fake``."""
         model = self.players
         r1, slope_weight = self.settings.r1, self.settings.gradient_penalty
         real.requires_grad_(r1 > 0)

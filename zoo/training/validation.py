@@ -105,6 +105,9 @@ class Validation:
         return {"best": self.best, "best_updates": self.best_updates, "stopped": self.stopped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that :meth:`state_dict` returned; other entries are ignored."""
+        """Take over what an earlier :meth:`state_dict` returned, so that training goes on from there.
+
+        The mapping may hold entries of other parts of a checkpoint too; they are not read.
+        """
         self.best, self.best_updates = state["best"], state["best_updates"]
         self.stopped = state["stopped"]

@@ -16,7 +16,7 @@ from zoo.models.networks.made import MADE
 from zoo.models.networks.made_sweep import Array, ArrayStep
 from zoo.models.networks.masked import Activation
 
-LARGE_LOG = 700.0  # math.exp raises an OverflowError for numbers little above this one
+LARGE_LOG = 700.0  # math.exp(x) overflows, which raises an error, from x = 709.8 on
 
 
 class MaskedAutoregressive(Bijection):

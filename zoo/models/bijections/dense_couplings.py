@@ -253,7 +253,8 @@ class _Transform(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
         saved, ctx.saved = ctx.saved, []
-        if torch.is_grad_enabled() or not saved:  # gradients of gradients, or a second backward pass
+        # The formulas cannot be differentiated again, and the first backward pass used up what was saved.
+        if torch.is_grad_enabled() or not saved:
             return None, None, *_by_autograd(ctx.plain, inputs, needed, grads)
         return None, None, *_by_hand(ctx.layers, inputs, needed, saved, grads)
 

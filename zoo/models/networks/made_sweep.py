@@ -16,7 +16,9 @@ from zoo.models.networks.masked import ACTIVATIONS
 if TYPE_CHECKING:
     from zoo.models.networks.made import MADE
 
-ONE_THREAD = 2**19  # multiplications of a matrix product that NumPy's OpenBLAS does not divide among threads
+# A matrix product of fewer multiplications than this runs on one thread in NumPy's OpenBLAS. A larger one may
+# be divided among threads, which would take more of the machine than torch was allowed.
+ONE_THREAD = 2**19
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ArrayStep = Callable[[int, Array, Array], None]
@@ -93,7 +95,8 @@ class Sweep:
     def run(
         self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None, array_step: ArrayStep | None
     ) -> tuple[Tensor, Tensor]:
-        # inference mode: less overhead per operation; kept results are copied outside
+        # In inference mode torch does less beside each operation. Its tensors cannot be trained on, so the
+        # results are copied after it has ended.
         with torch.inference_mode(), np.errstate(all="ignore"):
             for stream, bias in zip(self.streams, self.biases, strict=True):
                 stream.copy_(bias)
@@ -149,7 +152,13 @@ class _Operations(NamedTuple):
 
 
 def _in_torch(made: MADE, vectors: bool) -> _Operations:
-    """Return the operations of torch for the network; ``vectors``: states are ``(units,)``."""
+    """Return the steps of the sweep as calls of torch.
+
+    Args:
+        made: the network, for its activation and its bound on inputs.
+        vectors: whether the batch is a single row: a layer's state is then a vector ``(units,)`` in place of
+            a matrix ``(units, B)``.
+    """
     add_product = torch.Tensor.addmv_ if vectors else torch.Tensor.addmm_
     activate, bound = ACTIVATIONS[made.activation][1], made.input_bound or 1.0
     return _Operations(
@@ -162,7 +171,12 @@ def _in_torch(made: MADE, vectors: bool) -> _Operations:
 
 
 def _in_numpy(made: MADE, scratch: Tensor) -> _Operations:
-    """Return the operations of NumPy on the memory of tensors; products are written to ``scratch`` first."""
+    """Return the steps of the sweep as calls of NumPy, which work on the memory of torch's tensors.
+
+    Args:
+        made: the network, for its activation and its bound on inputs.
+        scratch: memory for a matrix product, before it is added to a layer's state.
+    """
     bound, zero = made.input_bound or 1.0, np.zeros((), scratch.numpy().dtype)
 
     def add_product(y: Tensor, weight: Tensor, x: Tensor) -> list[Operation]:

@@ -12,12 +12,11 @@ from torch.nn import functional as F
 from zoo.models.core.functional import computes_by_hand
 
 Activation = Literal["relu", "tanh"]
-Piece = tuple[
-    int, int, int
-]  # the first unit of a piece, the first after it, and its number of leading inputs
+# the first unit of a piece, the first unit after it, and the number of inputs that the piece depends on
+Piece = tuple[int, int, int]
 # each as a function that returns a new tensor, and as one that changes its argument
 ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
-LARGE = 2**24  # number of multiplications from which a masked product is faster in pieces, without the zeros
+LARGE = 2**24  # from this number of multiplications on, a masked product takes less time in pieces
 
 
 def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
@@ -145,7 +144,7 @@ class _InPieces(torch.autograd.Function):
         (of_out,), needed = grads, ctx.needs_input_grad
         x, weight, mask, *diagonal = ctx.saved_tensors
         of_bias = of_out.sum(0) if needed[2] else None
-        if torch.is_grad_enabled():  # the same as functions of x and W, for gradients of gradients
+        if torch.is_grad_enabled():  # this pass will be differentiated: formulas in x and W, without pieces
             of_x = of_out @ (weight * mask) if needed[0] else None
             return of_x, (of_out.t() @ x) * mask if needed[1] else None, of_bias, None, None
         of_x = torch.empty_like(x) if needed[0] else None
