@@ -12,7 +12,8 @@ from common import medians, write
 from torch import Tensor, nn
 
 from zoo.models.bijections.residual import InvertibleResidual, Series
-from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral
+from zoo.models.networks.lipschitz import LipschitzNetwork
+from zoo.models.networks.spectral_norm import Spectral
 
 DIMS, HIDDEN, BATCH = (2, 8, 43), (64, 64), 256
 

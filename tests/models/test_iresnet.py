@@ -15,7 +15,7 @@ from zoo.models.bijections.residual import InvertibleResidual
 from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
 from zoo.models.iresnet import IResNet
-from zoo.models.networks.lipschitz import SpectralNorm
+from zoo.models.networks.spectral_norm import SpectralNorm
 
 
 def model(shape, levels=None, **settings):

@@ -14,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.models.bijections.residual import InvertibleResidual
 from zoo.models.core import rng
 from zoo.models.core.distributions import MixtureOfNormals, StandardNormal
-from zoo.models.networks.lipschitz import SpectralNorm
+from zoo.models.networks.spectral_norm import SpectralNorm
 from zoo.models.residual_flow import ResidualFlow
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.models.networks.lipschitz import SpectralNorm
+from zoo.models.networks.spectral_norm import SpectralNorm
 from zoo.training.optimizers import Optimizer
 
 

@@ -11,7 +11,8 @@ from zoo.models.core.distributions import Base
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.residual import ResidualModel
-from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral
+from zoo.models.networks.lipschitz import LipschitzNetwork
+from zoo.models.networks.spectral_norm import Spectral
 
 
 class IResNet(ResidualModel):

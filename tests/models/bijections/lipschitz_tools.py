@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from zoo.models.bijections.residual import InvertibleResidual, Series
-from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral
+from zoo.models.networks.lipschitz import LipschitzNetwork
+from zoo.models.networks.spectral_norm import Spectral
 
 COEFFICIENT = 0.9
 

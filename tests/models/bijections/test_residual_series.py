@@ -15,7 +15,8 @@ from zoo.models.bijections.base import Chain
 from zoo.models.bijections.residual import InvertibleResidual, Series
 from zoo.models.core import rng
 from zoo.models.families.flow import Flow
-from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral
+from zoo.models.networks.lipschitz import LipschitzNetwork
+from zoo.models.networks.spectral_norm import Spectral
 
 ESTIMATORS = [("truncated", "series"), ("roulette", "series"), ("roulette", "neumann")]
 
@@ -108,6 +109,36 @@ def test_the_gradient_does_not_change_the_value(estimator, gradient):
         value = residual_block(x)[1]
     with rng.keyed(rng.keys(1, count=6)):
         torch.testing.assert_close(residual_block(x)[1], value)
+
+
+class Opaque(nn.Module):
+    """A branch that hides its products with the transposed Jacobian."""
+
+    def __init__(self, g):
+        super().__init__()
+        self.g, self.lipschitz = g, g.lipschitz
+
+    def forward(self, x):
+        return self.g(x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("estimator", "gradient"), ESTIMATORS)
+def test_products_without_differentiation_give_the_same_series_and_gradients(estimator, gradient, training):
+    x, results = points(6, 4), []
+    for hide in (lambda g: g, Opaque):
+        g = network((4,), activation="lipswish")
+        made = block(hide(g), estimator=estimator, gradient=gradient, eval_terms=4).train(training)
+        with rng.keyed(rng.keys(1, count=6), lambda row: rng.key(1, row=row)):
+            log_det = made(x)[1]
+        grads = torch.autograd.grad(
+            (log_det * torch.arange(6)).sum(), list(g.parameters()), allow_unused=True
+        )
+        results.append([log_det.detach(), *(grad for grad in grads if grad is not None)])
+    assert results[0][0].abs().min() > 1e-4
+    assert len(results[0]) > 5
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_roulette_draws_a_count_per_row_in_evaluation_and_one_in_training():

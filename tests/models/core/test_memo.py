@@ -12,8 +12,8 @@ from torch import nn
 from zoo.models.bijections.invertible_conv import FullConv1x1, InvertibleConv1x1
 from zoo.models.bijections.linear import LULinear
 from zoo.models.core.memo import Memo
-from zoo.models.networks.lipschitz import SpectralNorm
 from zoo.models.networks.made import MADE
+from zoo.models.networks.spectral_norm import SpectralNorm
 
 LAYERS = {
     "made": lambda: MADE(3, hidden=(4, 4)),

@@ -12,7 +12,7 @@ from torch import nn
 from zoo.data.spec import DataSpec
 from zoo.models.gan import GAN
 from zoo.models.networks.critic import Critic
-from zoo.models.networks.lipschitz import SpectralNorm
+from zoo.models.networks.spectral_norm import SpectralNorm
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SinCos, Spectral, SpectralNorm
+from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SinCos
+from zoo.models.networks.spectral_norm import Spectral, SpectralNorm
 
 
 def network(shape, train_tolerance=None, **settings):
@@ -78,6 +79,23 @@ def test_jacobian_of_linearise_equals_that_of_autograd(dim, activation, activate
     assert expected.abs().max() > 0.01
     torch.testing.assert_close(jacobian, expected, rtol=0, atol=1e-12)
     assert torch.linalg.matrix_norm(jacobian, 2).max() <= g.lipschitz
+
+
+@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize("activate_input", [True, False])
+@pytest.mark.parametrize("activation", ["elu", "lipswish", "sincos"])
+def test_products_with_the_transposed_jacobian_equal_those_of_autograd(activation, activate_input, context):
+    g = network((5,), activation=activation, activate_input=activate_input, context=context).eval()
+    x, v = (3 * points(4, 5)).requires_grad_(), points(8, 5)[4:]
+    given = (points(4, context),) if context else ()
+    out, transposed = g.with_products(x, *given)
+    torch.testing.assert_close(out, g(x, *given), rtol=0, atol=1e-12)
+    (expected,) = torch.autograd.grad(out, x, v)
+    assert expected.abs().max() > 0.01
+    kept = v.clone()
+    torch.testing.assert_close(transposed(v), expected, rtol=0, atol=1e-12)
+    assert torch.equal(v, kept), "the function does not change its argument"
+    assert not transposed(v).requires_grad
 
 
 def test_slopes_of_lipswish_are_finite_where_its_argument_overflows():

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
 import zoo
-from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral, SpectralNorm, iterate_together
+from zoo.models.networks.lipschitz import LipschitzNetwork
+from zoo.models.networks.spectral_norm import Spectral, SpectralNorm, iterate_together
 
 
 def matrix(layer: SpectralNorm):
@@ -165,14 +166,18 @@ def test_training_makes_the_set_number_of_power_iterations_and_at_first_ten():
 
 
 def one_at_a_time(layer):
-    """Iterate a convolution to its tolerance, with a look at every vector.
+    """Iterate a layer to its tolerance, with a look at every vector.
 
     Returns the vector, its bound on the norm, and the number of looks.
     """
-    right, weight, padding = layer.right.clone(), layer.layer.weight, layer.layer.padding
+    right, weight = layer.right.clone(), layer.layer.weight
     for step in range(1000):
-        image = F.conv2d(right, weight, padding=padding)
-        back = conv2d_input((1, *layer.shape), weight, image, padding=padding)
+        if weight.ndim == 2:
+            image = right @ weight.T
+            back = image @ weight
+        else:
+            image = F.conv2d(right, weight, padding=layer.layer.padding)
+            back = conv2d_input((1, *layer.shape), weight, image, padding=layer.layer.padding)
         square = image.square().sum()
         residual = (back - square * right).norm()
         if step >= 5 and residual <= layer.train_tolerance * square:
@@ -203,6 +208,61 @@ def test_layers_that_iterate_together_find_the_vectors_that_each_finds_alone():
             torch.testing.assert_close(layer.weight(), normalised, rtol=1e-12, atol=0)
             looks.add(count)
     assert len(looks) > 3, "layers converge after different numbers of iterations"
+
+
+def test_dense_layers_of_one_shape_are_iterated_as_a_batch_and_each_finds_its_own_vector():
+    g = LipschitzNetwork((6,), (9, 9, 9, 9), Spectral(train_tolerance=1e-4)).double().train()
+    iterate_together(g)
+    looks = set()
+    for _ in range(4):
+        disturb(g)
+        with torch.no_grad():
+            expected = [one_at_a_time(layer) for layer in g.layers]
+        g.layers[0](points(1, (6,)))
+        for layer, (right, bound, count) in zip(g.layers, expected, strict=True):
+            torch.testing.assert_close(layer.right, right, rtol=0, atol=1e-12)
+            normalised = layer.layer.weight * (COEFFICIENT / bound.clamp(min=COEFFICIENT))
+            torch.testing.assert_close(layer.weight(), normalised, rtol=1e-12, atol=0)
+            assert layer._checks == count
+            looks.add(count)
+    assert len(looks) > 3, "layers converge after different numbers of iterations"
+
+
+@pytest.mark.parametrize("size", [0.1, 5.0], ids=["below the bound", "above"])
+def test_the_gradient_through_a_dense_layers_norm_is_that_of_autograd_and_can_be_differentiated(size):
+    layer = SpectralNorm(nn.Linear(4, 3), (4,), COEFFICIENT, train_tolerance=1e-3).double().train()
+    with torch.no_grad():
+        layer.layer.weight.mul_(size / layer.layer.weight.norm())
+    weight, pull = layer.layer.weight, points(3, (4,))
+    out = layer.weight()
+    v, margin = layer.right[0].clone(), layer._margin
+
+    def plain(weight):
+        return weight * (COEFFICIENT / (margin * (weight @ v).norm()).clamp(min=COEFFICIENT))
+
+    expected = plain(weight)
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=0)
+    assert torch.equal(out, weight) == (size < 1)
+
+    def gradients(out, **graph):
+        return torch.autograd.grad((out.square() * pull).sum(), weight, **graph)[0]
+
+    torch.testing.assert_close(gradients(layer.weight()), gradients(plain(weight)), rtol=1e-10, atol=1e-12)
+    twice = [
+        torch.autograd.grad(gradients(made, create_graph=True).square().sum(), weight)[0]
+        for made in (layer.weight(), plain(weight))
+    ]
+    torch.testing.assert_close(*twice, rtol=1e-10, atol=1e-12)
+    assert type(layer.weight().grad_fn).__name__ == "_ScaledBackward", "the gradient by hand was tested"
+
+
+def test_a_weight_that_has_changed_without_iterations_is_not_scaled_as_the_one_before():
+    layer = SpectralNorm(nn.Linear(4, 4), (4,), COEFFICIENT).double().train()
+    layer(points(1, (4,)))
+    with torch.no_grad():  # no iterations: only the vector is that of the weight before
+        layer.layer.weight.mul_(7)
+        sigma = (layer.right @ layer.layer.weight.T).norm()
+        torch.testing.assert_close(layer.weight(), layer.layer.weight * COEFFICIENT / sigma)
 
 
 def test_the_layers_of_a_copy_iterate_together_and_leave_the_others():

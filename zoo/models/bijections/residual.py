@@ -59,6 +59,16 @@ class HasJacobian(Protocol):
 
 
 @runtime_checkable
+class HasProducts(Protocol):
+    """A network on vectors that multiplies with its transposed Jacobian without differentiation."""
+
+    def with_products(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return the output ``(B, D)`` and the function v -> J^T v of ``(B, D)``, which has no gradient."""
+
+
+@runtime_checkable
 class HasLipschitzBound(Protocol):
     """A network that declares a bound on its Lipschitz constant in x."""
 
@@ -204,50 +214,72 @@ class InvertibleResidual(Bijection):
         with torch.enable_grad():  # J is needed even if the caller has disabled gradients
             # a view: hooks of x itself must not act on the products below
             point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
-            out = self._branch(point, context)
-            log_det = _exact(point, out, keep) if exact else self._series(point, out, keep)
+            if exact:
+                out = self._branch(point, context)
+                log_det = _exact(point, out, keep)
+            elif x.ndim == 2 and isinstance(self.g, HasProducts):
+                out, transposed = self.g.with_products(point, context)
+                log_det = self._series(point, out, keep, transposed)
+            else:
+                out = self._branch(point, context)
+                log_det = self._series(point, out, keep)
         z = x + out
         return (z, log_det) if keep else (z.detach(), log_det.detach())
 
     def _branch(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.g(x) if context is None else self.g(x, context)
 
-    def _series(self, x: Tensor, out: Tensor, keep: bool) -> Tensor:
+    def _series(
+        self, x: Tensor, out: Tensor, keep: bool, transposed: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Return the estimate of the log-determinant, ``(B,)``.
+
+        Args:
+            x: the input.
+            out: g(x), with its graph.
+            keep: whether the estimate has a gradient.
+            transposed: the function v -> J^T v, for products without gradients; None: differentiate ``out``.
+        """
         weights = self._weights(x)
         self.last_terms = len(weights)
-        neumann = keep and self.series.gradient == "neumann"
+        graph = keep and self.series.gradient == "series"
+
+        def differentiated(v: Tensor) -> Tensor:
+            return torch.autograd.grad(out, x, v, create_graph=graph, retain_graph=True)[0]
+
+        multiply = differentiated if graph or transposed is None else transposed
         probe = rng.rademacher(x.detach())
-        product, direction, log_det = probe, torch.zeros_like(probe), zeros(x)
+        product, direction, total = probe, torch.zeros_like(probe), torch.zeros_like(probe)
         for k, weight in enumerate(weights, 1):
-            signed = (-1) ** (k + 1) * weight
-            if neumann:
-                direction = direction + signed.view(-1, *[1] * (x.ndim - 1)).to(x.dtype) * product
-            (product,) = torch.autograd.grad(
-                out, x, product, create_graph=keep and not neumann, retain_graph=True
-            )
-            log_det = log_det + signed / k * sum_event(product * probe)
-        if neumann:
+            signed = weight if k % 2 else -weight
+            if keep and not graph:
+                direction = _plus(direction, signed, product)
+            product = multiply(product)
+            total = _plus(total, signed / k, product)
+        log_det = sum_event(total * probe)
+        if keep and not graph:
             (product,) = torch.autograd.grad(out, x, direction, create_graph=True)
             surrogate = sum_event(product * probe)  # only its gradient is used
-            log_det = log_det + (surrogate - surrogate.detach())
+            log_det = surrogate + (log_det - surrogate.detach())
         return log_det
 
-    def _weights(self, x: Tensor) -> list[Tensor]:
-        """Return the weight of each term of the series, ``(1,)`` or ``(B,)``."""
-        fixed = self.series.terms if self.training else self.series.eval_terms
-        weights = [zeros(x[:1]) + 1] * fixed
+    def _weights(self, x: Tensor) -> list[float | Tensor]:
+        """Return the weight of each term of the series: a number, or one for each row, ``(B,)``."""
+        weights: list[float | Tensor] = [1.0] * (
+            self.series.terms if self.training else self.series.eval_terms
+        )
         if self.series.estimator == "truncated":
             return weights
         wide = torch.float64 if x.device.type != "mps" else torch.float32
         if self.training and (draw := rng.uniform_of_first(len(x))) is not None:
-            reached = [chance for chance in self._survival if draw < chance]
-            return weights + [zeros(x[:1]) + 1 / chance for chance in reached]
+            return weights + [1 / chance for chance in self._survival if draw < chance]
         survival = torch.tensor(self._survival, dtype=wide, device=x.device)
-        extra = (rng.uniform(torch.empty(len(x), 1, dtype=wide, device=x.device)) < survival).sum(1)
-        extra = extra[:1] if self.training else extra
-        for m in range(1, int(extra.max()) + 1):
-            weights.append(((extra >= m) / survival[m - 1]).to(weights[0].dtype))
-        return weights
+        rows = 1 if self.training and not rng.is_keyed() else len(x)
+        extra = (rng.uniform(torch.empty(rows, 1, dtype=wide, device=x.device)) < survival).sum(1)
+        if self.training:
+            return weights + [1 / chance for chance in self._survival[: int(extra[0])]]
+        reached = range(1, int(extra.max()) + 1)
+        return weights + [((extra >= m) / survival[m - 1]).to(x.dtype) for m in reached]
 
     def _fixed_point(
         self, step: Callable[[Tensor], Tensor], start: Tensor, scale: float = 1.0
@@ -282,6 +314,13 @@ class InvertibleResidual(Bijection):
                     "model.tolerance."
                 )
         return x, iteration, change
+
+
+def _plus(total: Tensor, factor: float | Tensor, x: Tensor) -> Tensor:
+    """Return ``total`` plus rows ``x`` times a number or, ``(B,)``, a number for each row."""
+    if isinstance(factor, float):
+        return total.add(x, alpha=factor)
+    return torch.addcmul(total, factor.view(-1, *[1] * (x.ndim - 1)), x)
 
 
 def _exact(x: Tensor, out: Tensor, keep: bool) -> Tensor:

@@ -19,8 +19,8 @@ from zoo.models.core.functional import from_symmetric, to_symmetric
 from zoo.models.core.model import GenerativeModel
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.encoder import Encoder
-from zoo.models.networks.lipschitz import SpectralNorm
 from zoo.models.networks.residual import ResidualFeatures
+from zoo.models.networks.spectral_norm import SpectralNorm
 
 CriticNorm = Literal["none", "group", "spectral", "lipschitz"]
 Truncation = Annotated[float, Gt(0), Le(1)]

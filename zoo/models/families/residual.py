@@ -22,7 +22,7 @@ from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.convnet import ConvNet
-from zoo.models.networks.lipschitz import iterate_together
+from zoo.models.networks.spectral_norm import iterate_together
 
 MakeBlock = Callable[[tuple[int, ...]], InvertibleResidual]
 

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from zoo.errors import ZooError
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.batch_norm import BatchNorm2d
-from zoo.models.networks.lipschitz import SpectralNorm
+from zoo.models.networks.spectral_norm import SpectralNorm
 
 Norm = Literal["none", "group", "batch", "spectral", "lipschitz"]
 Activation = Literal["relu", "leaky_relu", "silu", "elu"]
@@ -70,7 +70,7 @@ def constrain(
         norm: ``spectral`` divides the weight, a kernel as the matrix (out, in x height x width), by its
             largest singular value (Miyato et al. 2018). ``lipschitz`` keeps the norm of the linear map
             itself at most ``bound``, in training too, see
-            :class:`~zoo.models.networks.lipschitz.SpectralNorm`. Other values leave the layer unchanged.
+            :class:`~zoo.models.networks.spectral_norm.SpectralNorm`. Other values leave the layer unchanged.
         shape: shape of the layer's input, for ``lipschitz``.
         bound: bound on the norm, for ``lipschitz``.
 

@@ -4,259 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Literal, cast
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input
 
-from zoo.checks import Positive, PositiveFloat, settings
-from zoo.errors import ZooError
-from zoo.models.core import rng
-from zoo.models.core.memo import Memo
 from zoo.models.core.nfe import add_nfe
+from zoo.models.networks.spectral_norm import Spectral, SpectralNorm
 
 Activation = Literal["elu", "lipswish", "sincos"]
 
-BLOCK = 8  # vectors iterated together in evaluation: close singular values then cost no extra iterations
-MOST_ITERATIONS = 1000
-FIRST_ITERATIONS = 10  # power iterations from a random vector
 FAR = 1e4  # its sigmoid is exactly 1, in float64 too
 SLOWEST = 1e-3  # smallest frequency of a wave: almost a straight line, for data of ordinary scale
-FEWEST_ITERATIONS = 5  # vectors that start near another eigenspace seem converged at first
-
-
-@settings
-class Spectral:
-    """Spectral normalisation of the layers of a residual branch.
-
-    Attributes:
-        coefficient: bound on the spectral norm of each layer; must be below 1 for the block to be invertible.
-        iterations: power iterations after each change of the weights, in training.
-        train_tolerance: relative width of the interval for the squared norm to which the power iterations of
-            training converge, in place of ``iterations``; None for a fixed number of iterations.
-    """
-
-    coefficient: Annotated[float, Gt(0), Lt(1)] = 0.9
-    iterations: Positive = 2
-    train_tolerance: PositiveFloat | None = None
-
-
-class SpectralNorm(nn.Module):
-    """A linear map with spectral norm at most ``coefficient``: W -> W / max(1, sigma(W) / coefficient).
-
-    sigma is the norm of the linear map: for a convolution, the norm at the size of its input, zero padding
-    included, not of its kernel reshaped to a matrix (Gouk et al. 2018, arXiv:1804.04368; Behrmann et al.
-    2019, section 2.1). A map whose norm is already below the bound is unchanged.
-
-    In training, warm-started power iterations follow every change of W, and the gradient includes the
-    dependence of sigma on W. After a few ``iterations`` sigma is too small by an unknown amount; with
-    ``train_tolerance`` the iterations continue until an eigenvalue of W^T W lies in an interval of that
-    relative width around sigma^2, whose upper end is used. There are no iterations while W is unchanged, so a
-    layer that is run twice is the same map. Layers of :func:`iterate_together` share the waits of the host
-    for their convergence.
-
-    Evaluation depends on W only (a reloaded model has the same outputs): sigma is an upper bound, computed to
-    ``tolerance`` by :meth:`upper_bound`, and the vector of training is not changed. The bound is cached until
-    the weight changes in place. A change through ``.data`` is not detected: call :meth:`train` or
-    :meth:`eval` after it, otherwise the old sigma is used for the new weight.
-
-    Args:
-        layer: ``nn.Linear`` or ``nn.Conv2d`` (zero padding, any stride, no dilation, no groups).
-        shape: event shape of the input.
-        coefficient: bound on the norm; below 1 for a contraction.
-        iterations: power iterations after each change of W in training.
-        train_tolerance: relative width of the interval for sigma^2 in training, in place of ``iterations``
-            (Chen et al. 2019, appendix D, iterate to a tolerance too).
-        tolerance: relative width of the interval for sigma^2, in evaluation.
-
-    Raises:
-        ZooError: the layer is built in ``torch.inference_mode``, whose tensors do not count changes.
-    """
-
-    right: Tensor
-
-    def __init__(
-        self,
-        layer: nn.Linear | nn.Conv2d,
-        shape: tuple[int, ...],
-        coefficient: float = 0.9,
-        *,
-        iterations: int = 2,
-        train_tolerance: float | None = None,
-        tolerance: float = 1e-3,
-    ) -> None:
-        super().__init__()
-        if layer.weight.is_inference():
-            raise ZooError("A spectral norm cannot be built in torch.inference_mode; build it outside.")
-        self.layer, self.shape, self.coefficient = layer, tuple(shape), coefficient
-        self.iterations, self.train_tolerance, self.tolerance = iterations, train_tolerance, tolerance
-        start = torch.randn(1, *shape)
-        self.register_buffer("right", start / start.norm())
-        self._known: tuple[tuple[int, int], Tensor] | None = None
-        self._normalised: Memo[Tensor] = Memo()
-        self._iterated: tuple[int, int] | None = None
-        self._margin: Tensor | float = 1.0
-        self._checks = 1  # convergence checks that the last iterations took
-        self._group: Sequence[SpectralNorm] = (self,)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._map(x, self.weight(), self.layer.bias)
-
-    def weight(self) -> Tensor:
-        """Return the normalised weight."""
-        weight = self.layer.weight
-        if self.training:
-            if torch.is_grad_enabled() and self._is_outdated():
-                outdated = [layer for layer in self._group if layer.training and layer._is_outdated()]
-                _iterate(outdated)
-            # the gradient of |W v| at fixed v is u v^T, the gradient of sigma; v is copied, since the next
-            # iteration overwrites it, perhaps before the backward pass of this one
-            sigma = self._margin * self._map(self.right.clone(), weight).norm()
-        else:
-            return self._normalised.of(self, (weight,), lambda: self._bounded(self._converged()))
-        return self._bounded(sigma)
-
-    def _bounded(self, sigma: Tensor) -> Tensor:
-        return self.layer.weight * (self.coefficient / sigma.clamp(min=self.coefficient))
-
-    def train(self, mode: bool = True) -> SpectralNorm:
-        self._normalised.forget()
-        self._known = self._iterated = None  # a change through .data is not detected
-        return super().train(mode)
-
-    @torch.no_grad()
-    def upper_bound(self) -> Tensor:
-        """Return an upper bound on sigma(W), at most a share ``tolerance`` / 2 above it.
-
-        Subspace iteration from fixed vectors with Rayleigh-Ritz: with s^2 the largest Ritz value of W^T W, v
-        its unit vector and r = |W^T W v - s^2 v|, an eigenvalue lies in s^2 +- r, so sigma <= sqrt(s^2 + r)
-        once v is close to the first singular vector. It stops at r <= tolerance s^2.
-        """
-        weight = self.layer.weight
-        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
-        dim = math.prod(self.shape)
-        with rng.keyed(rng.keys(0, count=dim, device=weight.device)):
-            basis = torch.linalg.qr(rng.normal(weight.new_empty(dim, min(BLOCK, dim))))[0]
-        for iteration in range(MOST_ITERATIONS):
-            image = self._transpose(self._map(basis.T.reshape(-1, *self.shape), weight), weight)
-            image = image.flatten(1).T
-            values, vectors = torch.linalg.eigh(basis.T @ image)
-            top = vectors[:, -1]
-            residual = (image @ top - values[-1] * (basis @ top)).norm()
-            if iteration >= FEWEST_ITERATIONS and bool(residual <= self.tolerance * values[-1]):
-                break
-            basis = torch.linalg.qr(image)[0]
-        return (values[-1].clamp(min=0) + residual).sqrt()
-
-    def _state(self) -> tuple[int, int]:
-        """Return the address and the version of the weight, which change with its value."""
-        return self.layer.weight.data_ptr(), self.layer.weight._version
-
-    def _is_outdated(self) -> bool:
-        """Return whether the weight has changed since the last power iterations."""
-        return self._iterated != self._state()
-
-    def _converged(self) -> Tensor:
-        """Return the upper bound, computed once for each value of the weight."""
-        if self._known is None or self._known[0] != self._state():
-            with torch.inference_mode(False):  # the bound may be used later with gradients
-                self._known = self._state(), self.upper_bound().to(self.layer.weight.dtype)
-        return self._known[1]
-
-    def _follow(self) -> None:
-        """Make the fixed number of power iterations that follows a change of the weight."""
-        # at the start, or after a while in evaluation, the vector may be far from the singular one
-        steps = self.iterations if self._iterated else max(self.iterations, FIRST_ITERATIONS)
-        right = self.right
-        for _ in range(steps):
-            right, _, _ = self._power(right)
-        self.right.copy_(right)
-
-    def _power(self, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the vector after a power iteration from v = ``right``, W^T W v and |W v|^2."""
-        image = self._map(right, self.layer.weight)
-        back, square = self._transpose(image, self.layer.weight), image.square().sum()
-        norm = back.norm()
-        return torch.where(norm > 0, back / norm.clamp(min=_tiny(norm)), right), back, square
-
-    def _check(self, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Iterate once; return the next vector, whether ``right`` has converged, and the margin of sigma."""
-        following, back, square = self._power(right)
-        residual = (back - square * right).norm()
-        margin = (1 + residual / square.clamp(min=_tiny(square))).sqrt()
-        return following, residual <= cast(float, self.train_tolerance) * square, margin
-
-    def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if isinstance(self.layer, nn.Conv2d):
-            return F.conv2d(x, weight, bias, self.layer.stride, self.layer.padding)
-        return F.linear(x, weight, bias)
-
-    def _transpose(self, y: Tensor, weight: Tensor) -> Tensor:
-        if isinstance(self.layer, nn.Conv2d):
-            size = (len(y), *self.shape)
-            return conv2d_input(size, weight, y, self.layer.stride, self.layer.padding)
-        return F.linear(y, weight.T)
-
-
-def iterate_together(module: nn.Module) -> None:
-    """Let the spectral norms of a module make their power iterations of an update at the same time.
-
-    The host then waits for the convergence of all at once, instead of each. The results are the same.
-    """
-    layers = [layer for layer in module.modules() if isinstance(layer, SpectralNorm)]
-    for layer in layers:
-        layer._group = layers
-
-
-@torch.compiler.disable  # compiled code would have to be left at every wait anyway
-@torch.no_grad()
-def _iterate(layers: Iterable[SpectralNorm]) -> None:
-    """Make the power iterations of layers whose weights have changed.
-
-    Whether the vectors of a layer have converged is decided on its device. The host learns of it for all
-    layers at once, after as many checks as each layer took the last time; a layer that needs more of them
-    then makes twice as many. A layer keeps the first vector that has converged, however many were made.
-    """
-    waiting: list[tuple[SpectralNorm, Tensor, int, int]] = []  # vector, checks made, checks to make
-    for layer in layers:
-        if layer.train_tolerance is None:
-            layer._follow()
-        else:
-            right = layer.right
-            for _ in range(FEWEST_ITERATIONS):
-                right, _, _ = layer._power(right)
-            waiting.append((layer, right, 0, layer._checks))
-        layer._iterated = layer._state()
-    while waiting:
-        tried: list[tuple[list[Tensor], list[Tensor]]] = []  # vectors and margins of each layer
-        flags: list[Tensor] = []
-        for layer, right, made, more in waiting:
-            vectors, margins = [right], list[Tensor]()
-            for _ in range(min(more, MOST_ITERATIONS - FEWEST_ITERATIONS - made)):
-                following, converged, margin = layer._check(vectors[-1])
-                vectors.append(following)
-                margins.append(margin)
-                flags.append(converged)
-            tried.append((vectors, margins))
-        answers = iter(torch.stack(flags).tolist())
-        left = []
-        for (layer, _, made, more), (vectors, margins) in zip(waiting, tried, strict=True):
-            found = [next(answers) for _ in margins]
-            made += len(found)
-            if True in found:
-                first = found.index(True)
-                layer.right.copy_(vectors[first])
-                layer._margin, layer._checks = margins[first], made - len(found) + first + 1
-            elif made >= MOST_ITERATIONS - FEWEST_ITERATIONS:
-                layer.right.copy_(vectors[-1])
-            else:
-                left.append((layer, vectors[-1], made, 2 * more))
-        waiting = left
 
 
 class Pointwise(nn.Module):
@@ -399,6 +160,42 @@ class LipschitzNetwork(nn.Module):
                 x = x + shift.view(*shift.shape, *[1] * (x.ndim - 2))
         return x
 
+    def with_products(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return the output ``(B, D)`` of vectors and the function v -> J^T v of ``(B, D)``.
+
+        The function has no gradient: it multiplies with the weights and the activations' slopes, which takes
+        less time than to differentiate the output.
+        """
+        add_nfe()
+        passed: list[tuple[nn.Module, Tensor, Tensor]] = []  # activation, its input, the weight after it
+        for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
+            weight = layer.weight()
+            passed.append((activation, x.detach(), weight.detach()))
+            x = F.linear(activation(x), weight, layer.layer.bias)
+            if index == 0 and self.context is not None:
+                x = x + self.context(context)
+        with torch.no_grad():
+            factors = [
+                (weight, activation.copies, activation.linearise(before)[1])
+                if isinstance(activation, Pointwise)
+                else (weight, 1, None)
+                for activation, before, weight in passed
+            ]
+
+        @torch.no_grad()
+        def transposed(v: Tensor) -> Tensor:
+            for weight, copies, slope in reversed(factors):
+                v = v @ weight
+                if slope is not None:
+                    v *= slope
+                if copies > 1:
+                    v = v.unflatten(1, (copies, -1)).sum(1)
+            return v
+
+        return x, transposed
+
     def linearise(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the output ``(B, D)`` of vectors ``(B, D)`` and its Jacobian in x, ``(B, D, D)``.
 
@@ -430,7 +227,3 @@ class LipschitzNetwork(nn.Module):
                 x = x + self.context(context)
         assert directions is not None
         return x, directions.transpose(1, 2)
-
-
-def _tiny(x: Tensor) -> float:
-    return torch.finfo(x.dtype).tiny
