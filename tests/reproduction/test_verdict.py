@@ -256,3 +256,22 @@ def test_the_foot_names_exploding_test_points_and_selection_on_test_data(tmp_pat
     assert "robust deviations" not in "\n".join(lines)  # a distance of samples has no log-likelihoods
     np.savez(tmp_path / "likelihood.npz", values=values[:998], indices=np.arange(998))
     assert outliers(runs["flow"].full[0]) == ""
+
+
+def test_a_sentence_about_several_cells_stands_once_after_their_names():
+    common = {"value": -3.0, "source": "note", "grade": "C", "recipe": "flow"}
+    cells = [
+        common | {"row": row, "column": column, "note": note}
+        for row, column, note in [
+            ("A", "LL", "with flips"),
+            ("A", "bound", "with flips"),
+            ("B", "LL", "with flips"),
+            ("B", "bound", "by eye"),
+            ("C", "LL", "with flips"),
+        ]
+    ] + [{"row": "C", "column": "bound", "value": -3.0, "source": "note", "grade": "C", "needs": "a file"}]
+    outcome = table(cells=cells, columns={"LL": COLUMN, "bound": COLUMN})
+    lines = foot(Report(outcome, judge(outcome, outcome.cells, made(3.0, 3.1), {}))).lines()
+    assert "A, B/LL, C/LL: with flips." in lines
+    assert "B/bound: by eye." in lines
+    assert len([line for line in lines if "with flips" in line]) == 1

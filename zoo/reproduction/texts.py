@@ -166,8 +166,7 @@ def foot(report: Report) -> Foot:
     results, table = report.results, report.table
     differences = [result.difference for result in results if result.difference is not None]
     counts = Counter(result.status for result in results)
-    notes = [note for result in results for note in _notes(result)]
-    notes += _outlying(results)
+    notes = _of_cells(results) + _outlying(results)
     shown = {result.cell.column for result in results if result.ours is not None}
     notes += [
         f"Suspect for {', '.join(suspect.columns)}: {_bare(suspect.what)}: {suspect.finding}, "
@@ -189,29 +188,53 @@ def _bare(sentence: str) -> str:
     return sentence.rstrip(".")
 
 
+def _of_cells(results: Sequence[Result]) -> list[str]:
+    """Return the sentences about single cells, each once, after the names of its cells.
+
+    A row stands for all of its cells that have a value of ours.
+    """
+    rows: dict[str, list[str]] = {}
+    cells: dict[str, dict[str, list[str]]] = {}  # columns by row, by sentence
+    for result in results:
+        row, column = result.cell.row, result.cell.column
+        if result.ours is not None:
+            rows.setdefault(row, []).append(column)
+        for sentence in _notes(result):
+            cells.setdefault(sentence, {}).setdefault(row, []).append(column)
+    notes = []
+    for sentence, found in cells.items():
+        names = [
+            row
+            if columns == rows[row] and len(columns) > 1
+            else ", ".join(f"{row}/{name}" for name in columns)
+            for row, columns in found.items()
+        ]
+        notes.append(f"{', '.join(names)}: {sentence}")
+    return notes
+
+
 def _notes(result: Result) -> list[str]:
     """Return the sentences about one cell that a reader of its status needs."""
     cell, notes = result.cell, []
     if result.ours is None:
         return []
-    name = cell.name
     if result.reason and result.status != "published value unverified":
-        notes.append(f"{name}: {result.reason}.")
+        notes.append(f"{result.reason}.")
     if result.refit_from and result.ours.runs:
         side = "the published" if result.refit_from.startswith("ours") else "our"
         source = "our own" if result.refit_from == "ours" else result.refit_from.replace("ours, ", "that of ")
         source = "the published one" if result.refit_from == "published" else source
-        notes.append(f"{name}: {side} spread over refits is taken from {source}.")
+        notes.append(f"{side} spread over refits is taken from {source}.")
     if cell.error is not None and cell.usable_error is None and cell.grade != "M":
-        notes.append(f"{name}: the published error was recalled, not read, and counts as not published.")
-    notes += [f"{name}: {_bare(deviation.what)}." for deviation in result.deviations]
+        notes.append("the published error was recalled, not read, and counts as not published.")
+    notes += [f"{_bare(deviation.what)}." for deviation in result.deviations]
     if cell.selected_on_test:
-        notes.append(f"{name}: the paper chose on the test set, zoo on validation.")
+        notes.append("the paper chose on the test set, zoo on validation.")
     if cell.note:
-        notes.append(f"{name}: {_bare(cell.note)}.")
-    notes += [f"{name}: by {text}." for text in map(_reading, result.readings)]
+        notes.append(f"{_bare(cell.note)}.")
+    notes += [f"by {text}." for text in map(_reading, result.readings)]
     if result.difference is not None and abs(result.difference.z) > 2 and cell.witnesses:
-        notes.append(f"{name}: {witnessed(result)}")
+        notes.append(witnessed(result))
     return notes
 
 
