@@ -2,10 +2,10 @@
 
     python scripts/svae_suspects.py RUNS DATA_ROOT    # RUNS: directory of zoo reproduce svae_table1
 
-The trained models lie in RUNS. For each number of latent dimensions there, suspects.json and suspects.md in
-results/papers/svae_table1 receive the mean log-likelihood of the test images by 1, 10, 50 and 100 samples, as
-mean and deviation over the seeds, beside the records' own by 500. One sample gives the evidence lower bound.
-What the files hold of other dimensions stays. It takes half a minute a run on one core.
+The trained models lie in RUNS. For each row N-VAE there, by its latent dimensions, suspects.json and
+suspects.md in results/papers/svae_table1 receive the mean log-likelihood of the test images by 1, 10, 50 and
+100 samples, as mean and deviation over the seeds, beside the records' own by 500. One sample gives the
+evidence lower bound. What the files hold of other dimensions stays. It takes half a minute a run on one core.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def main() -> None:
     torch.set_num_threads(1)
     by_dim: dict[int, list[Run]] = {}
     for run in runs:
-        by_dim.setdefault(run.record.provenance.config["model"]["latent_dim"], []).append(run)
+        model = run.record.provenance.config["model"]
+        if model["posterior"] == "gaussian":  # the rows N-VAE
+            by_dim.setdefault(model["latent_dim"], []).append(run)
     file = FOLDER / "suspects.json"
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for dim, of_dim in by_dim.items():

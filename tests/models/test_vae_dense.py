@@ -98,3 +98,63 @@ def test_the_parts_of_a_conditional_bound_are_those_of_the_likely_label():
     reconstruction, kl = model.bound_parts(X)
     given = torch.stack([model.log_prob(X, torch.full((2,), label)) for label in range(2)])
     torch.testing.assert_close(reconstruction - kl, given.max(0).values)
+
+
+def circle_truth(model, x):
+    """Return log p(x) by the mean over a grid of the circle, on which the prior is uniform."""
+    t = torch.linspace(0, 2 * math.pi, 2001).double()[:-1, None]
+    (logits,) = model.decode(torch.cat([t.cos(), t.sin()], 1))
+    return Bernoulli(logits=logits).log_prob(x).flatten(1).sum(1).logsumexp(0) - math.log(len(t))
+
+
+def on_sphere(**settings):
+    model = build(posterior="vmf", **settings)
+    with torch.no_grad():
+        model.encoder[-1].weight.mul_(2)  # directions and concentrations that differ by example
+        model.decoder[-1].weight.mul_(4)
+    return model
+
+
+def test_the_bound_on_a_sphere_is_below_the_likelihood_and_many_samples_reach_it():
+    model, elbo = on_sphere(importance_samples=3000), on_sphere()
+    exact = torch.stack([circle_truth(model, x) for x in X])
+    torch.testing.assert_close(model.log_prob(X), exact, atol=0.02, rtol=0)
+    reconstruction, kl = elbo.bound_parts(X)
+    torch.testing.assert_close(reconstruction - kl, elbo.log_prob(X))
+    many = X.repeat(500, 1, 1, 1)
+    with rng.keyed(rng.keys(0, count=len(many))):
+        bounds = elbo.train().log_prob(many).view(500, 2)
+    assert (bounds.mean(0) < exact).all()
+    assert (bounds.mean(0) > exact - 3).all()
+
+
+def test_latents_on_a_sphere_are_unit_vectors_of_one_more_coordinate_and_have_no_temperature():
+    model = build(posterior="vmf", latent_dim=2)
+    with rng.keyed(rng.keys(1, count=500)):
+        z = model.sample_prior(500, 1.0)
+    assert z.shape == (500, 3)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(500).double())
+    assert z.mean(0).norm() < 4 / math.sqrt(500)
+    mean, concentration = model.encode(X)
+    torch.testing.assert_close(mean.norm(dim=1), torch.ones(2).double())
+    raw = model.encoder(X.flatten(1))
+    torch.testing.assert_close(concentration, 1 + F.softplus(raw[:, -1]))
+    torch.testing.assert_close(mean, F.normalize(raw[:, :3]))
+    with pytest.raises(zoo.ZooError, match="no temperature"):
+        model.sample(2, temperature=0.5)
+    assert model.to_latents(X).norm(dim=1).allclose(torch.ones(2).double())
+
+
+def test_training_on_a_sphere_reaches_every_parameter_and_raises_the_bound():
+    model = build(posterior="vmf", latent_dim=3, encoder=[16], decoder=[16]).train()
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    losses = []
+    for step in range(60):
+        with rng.keyed(rng.keys(step, count=2)):
+            loss = -model.log_prob(X).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None and bool((p.grad != 0).any()) for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-20:]) / 20 < sum(losses[:20]) / 20 - 0.5

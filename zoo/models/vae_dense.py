@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from zoo.checks import NotNegativeFloat, Positive, checked
 from zoo.data.spec import DataSpec
+from zoo.errors import InvalidData
 from zoo.models.core import rng
 from zoo.models.core.distributions import LOG_2PI
 from zoo.models.core.functional import soft_bound
@@ -20,6 +21,7 @@ from zoo.models.families.decoder_likelihood import BernoulliLikelihood
 from zoo.models.families.latent import LOG_STD_BOUND, LatentVariableModel, PosteriorSample
 from zoo.models.networks.encoder import activation_layer
 from zoo.models.networks.posterior_flows import PosteriorFlow, PosteriorFlows
+from zoo.models.networks.von_mises_fisher import VonMisesFisher, log_area
 
 SMALLEST_STD = 1e-8  # with std=softplus, whose logarithm would not be finite at zero
 
@@ -29,25 +31,29 @@ Activation = Literal["relu", "tanh", "softplus", "elu"]
 class DenseVAE(LatentVariableModel):
     """A VAE (Kingma & Welling 2014, arXiv:1312.6114) of dense networks.
 
-    The posterior is N(m(x), s(x)^2), or its image under flows with parameters computed from x; the prior is
-    N(0, I), and p(x | z) a Bernoulli for binary data; for others see
-    :class:`~zoo.models.families.decoder_likelihood.DecoderLikelihood`. Images are flattened. Weights start as
-    torch's ``Linear``: uniform, within 1/sqrt(fan-in). With flows the KL is estimated at the sample.
+    The posterior is N(m(x), s(x)^2), or its image under flows with parameters computed from x, and the prior
+    N(0, I). Or z is a unit vector with a von Mises-Fisher posterior around m(x) / |m(x)|, and the prior is
+    uniform on the sphere (Davidson et al. 2018, arXiv:1804.00891; the concentration is 1 + softplus of the
+    network's output, as in the authors' public program). p(x | z) is a Bernoulli for binary data; for other
+    data see :class:`~zoo.models.families.decoder_likelihood.DecoderLikelihood`. Images are flattened. Weights
+    start as torch's ``Linear``: uniform, within 1/sqrt(fan-in). With flows the KL is estimated at the sample.
 
     Validation is by the evidence lower bound, also with ``importance_samples`` above 1, which may be
     thousands: the importance-weighted bound is computed a few samples at a time.
 
     Args:
         spec: the data.
-        latent_dim: length of z.
+        latent_dim: dimensions of the latents: the length of z, one less on a sphere.
         encoder: widths of the encoder's hidden layers.
         decoder: widths of the decoder's hidden layers, from z to x.
         activation: ``relu``, ``tanh``, ``softplus`` or ``elu``.
         posterior: ``gaussian``, or with flows after it: ``planar`` (Rezende & Mohamed 2015) or ``sylvester``
-            (van den Berg et al. 2018), see :mod:`zoo.models.networks.posterior_flows`.
+            (van den Berg et al. 2018), see :mod:`zoo.models.networks.posterior_flows`; or ``vmf``, von
+            Mises-Fisher on a sphere, see :mod:`zoo.models.networks.von_mises_fisher`.
         flows: number of flows.
         columns: number of orthonormal columns of a Sylvester flow.
-        std: map from the network's output to s: ``softplus``, or ``exp`` (soft-clamped to e^-7 .. e^7).
+        std: map from the network's output to s (not on a sphere): ``softplus``, or ``exp`` (soft-clamped to
+            e^-7 .. e^7).
         beta, importance_samples, sample_pixels, conditional: see
             :class:`~zoo.models.families.latent.LatentVariableModel`. Labels are appended to x and to z.
     """
@@ -62,7 +68,7 @@ class DenseVAE(LatentVariableModel):
         decoder: Sequence[Positive] = (128, 256),
         activation: Activation = "relu",
         std: Literal["softplus", "exp"] = "softplus",
-        posterior: Literal["gaussian"] | PosteriorFlow = "gaussian",
+        posterior: Literal["gaussian", "vmf"] | PosteriorFlow = "gaussian",
         flows: Positive = 4,
         columns: Positive = 8,
         beta: NotNegativeFloat = 1.0,
@@ -79,21 +85,28 @@ class DenseVAE(LatentVariableModel):
         )
         if spec.levels == 2:
             self.decoder_likelihood = BernoulliLikelihood(spec)
-        self.latent_dim, self.std = latent_dim, std
+        self.latent_dim, self.std, self.on_sphere = latent_dim, std, posterior == "vmf"
+        self.latent_size = latent_dim + 1 if self.on_sphere else latent_dim
         outputs = self.decoder_likelihood.outputs * spec.dim
-        features = latent_dim if posterior != "gaussian" else 0
-        self.encoder = _dense([spec.dim + self.context, *encoder, 2 * latent_dim + features], activation)
+        # mean and concentration, or mean, standard deviation and, for flows, features
+        encoded = latent_dim + 2 if self.on_sphere else (2 if posterior == "gaussian" else 3) * latent_dim
+        self.encoder = _dense([spec.dim + self.context, *encoder, encoded], activation)
         self.flow = (
-            None
-            if posterior == "gaussian"
-            else PosteriorFlows(posterior, latent_dim, features, layers=flows, columns=columns)
+            PosteriorFlows(posterior, latent_dim, latent_dim, layers=flows, columns=columns)
+            if posterior != "gaussian" and posterior != "vmf"
+            else None
         )
-        self.decoder = _dense([latent_dim + self.context, *decoder, outputs], activation)
+        self.decoder = _dense([self.latent_size + self.context, *decoder, outputs], activation)
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return mean, log standard deviation and, for flows, features, ``(B, latent_dim)`` each."""
+        """Return mean, log standard deviation and, for flows, features, ``(B, latent_dim)`` each.
+
+        On a sphere: the mean direction ``(B, latent_dim + 1)`` and the concentration ``(B,)``.
+        """
         add_nfe()
         output = self.encoder(_with(self.decoder_likelihood.to_network(x).flatten(1), context))
+        if self.on_sphere:
+            return F.normalize(output[:, :-1]), 1 + F.softplus(output[:, -1])
         mean, raw, *features = output.split(self.latent_dim, 1)
         if self.std == "exp":
             return mean, soft_bound(raw, -LOG_STD_BOUND, LOG_STD_BOUND), *features
@@ -102,6 +115,11 @@ class DenseVAE(LatentVariableModel):
     def sample_posterior(
         self, encoding: tuple[Tensor, ...], context: Tensor | None = None
     ) -> PosteriorSample:
+        if self.on_sphere:
+            posterior = VonMisesFisher(*encoding)
+            z = posterior.sample()
+            log_ratio = -log_area(self.latent_size) - posterior.log_prob(z)
+            return PosteriorSample(z, posterior.kl_to_uniform(), log_ratio, posterior.mean)
         mean, log_std, *features = encoding
         e = rng.normal(mean)
         z = mean + log_std.exp() * e
@@ -114,7 +132,12 @@ class DenseVAE(LatentVariableModel):
         return PosteriorSample(z, kl, _log_normal(z) - log_q, mean)
 
     def sample_prior(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        return temperature * self.latents(n, self.latent_dim)
+        noise = self.latents(n, self.latent_size)
+        if not self.on_sphere:
+            return temperature * noise
+        if temperature != 1:
+            raise InvalidData(f"A uniform prior on a sphere has no temperature but 1; got {temperature!r}.")
+        return F.normalize(noise)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         shape = self.spec.shape
