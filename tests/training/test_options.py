@@ -128,6 +128,15 @@ def test_a_failure_of_the_compiler_is_an_error_of_one_sentence(trained, monkeypa
         trained("training.compile=true")
 
 
+def test_a_loss_that_the_compiler_cannot_differentiate_twice_is_an_error_of_one_sentence(trained, monkeypatch):
+    def fails(x, y):
+        raise RuntimeError("torch.compile with aot_autograd does not currently support double backward")
+
+    monkeypatch.setattr(torch, "compile", lambda f: fails)
+    with pytest.raises(ZooError, match=r"a loss that contains derivatives.*compile=false"):
+        trained("training.compile=true")
+
+
 @pytest.mark.slow
 def test_torch_compiles_the_loss(trained, tmp_path_factory, monkeypatch):
     cache = tmp_path_factory.mktemp("inductor")  # files of other processes may be incomplete

@@ -48,6 +48,11 @@ class CompiledLoss:
         try:
             compiled = _gradients(self.compiled, weights, x, y)
         except RuntimeError as failure:
+            if "double backward" in str(failure):
+                raise ZooError(
+                    "torch.compile cannot differentiate a loss that contains derivatives, as this model's "
+                    "does; set training.compile=false."
+                ) from failure
             if not type(failure).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             raise ZooError(
