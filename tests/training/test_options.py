@@ -128,7 +128,9 @@ def test_a_failure_of_the_compiler_is_an_error_of_one_sentence(trained, monkeypa
         trained("training.compile=true")
 
 
-def test_a_loss_that_the_compiler_cannot_differentiate_twice_is_an_error_of_one_sentence(trained, monkeypatch):
+def test_a_loss_that_the_compiler_cannot_differentiate_twice_is_an_error_of_one_sentence(
+    trained, monkeypatch
+):
     def fails(x, y):
         raise RuntimeError("torch.compile with aot_autograd does not currently support double backward")
 
