@@ -90,12 +90,22 @@ def test_products_with_the_transposed_jacobian_equal_those_of_autograd(activatio
     given = (points(4, context),) if context else ()
     out, transposed = g.with_products(x, *given)
     torch.testing.assert_close(out, g(x, *given), rtol=0, atol=1e-12)
-    (expected,) = torch.autograd.grad(out, x, v)
+    (expected,) = torch.autograd.grad(out, x, v, retain_graph=True)
     assert expected.abs().max() > 0.01
     kept = v.clone()
-    torch.testing.assert_close(transposed(v), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(transposed(v, False), expected, rtol=0, atol=1e-12)
     assert torch.equal(v, kept), "the function does not change its argument"
-    assert not transposed(v).requires_grad
+    assert not transposed(v, False).requires_grad
+    inputs = (x, *(p for p in g.parameters() if p.requires_grad))
+    (twice,) = torch.autograd.grad(g(x, *given), x, v, create_graph=True)
+    found, wanted = (
+        torch.autograd.grad(product.square().sum(), inputs, allow_unused=True)
+        for product in (transposed(v, True), twice)
+    )
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
 
 
 def test_slopes_of_lipswish_are_finite_where_its_argument_overflows():

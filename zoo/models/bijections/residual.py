@@ -58,14 +58,18 @@ class HasJacobian(Protocol):
         """Return the output ``(B, D)`` and its Jacobian in x, ``(B, D, D)``."""
 
 
+Product = Callable[[Tensor, bool], Tensor]
+
+
 @runtime_checkable
 class HasProducts(Protocol):
     """A network on vectors that multiplies with its transposed Jacobian without differentiation."""
 
-    def with_products(
-        self, x: Tensor, context: Tensor | None = None
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Return the output ``(B, D)`` and the function v -> J^T v of ``(B, D)``, which has no gradient."""
+    def with_products(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Product]:
+        """Return the output ``(B, D)``, and the function v -> J^T v of ``(B, D)``.
+
+        The function's second argument says whether the product has a gradient.
+        """
 
 
 @runtime_checkable
@@ -211,55 +215,48 @@ class InvertibleResidual(Bijection):
                 out, jacobian = self.g.linearise(x, context)
                 z, log_det = x + out, _log_det(jacobian)
             return (z, log_det) if keep else (z.detach(), log_det.detach())
+        if not exact and x.ndim == 2 and isinstance(self.g, HasProducts):
+            with torch.set_grad_enabled(keep or self.training):
+                out, transposed = self.g.with_products(x, context)
+                z, log_det = x + out, self._series(x, transposed, keep)
+            return (z, log_det) if keep else (z.detach(), log_det.detach())
         with torch.enable_grad():  # J is needed even if the caller has disabled gradients
             # a view: hooks of x itself must not act on the products below
             point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
-            if exact:
-                out = self._branch(point, context)
-                log_det = _exact(point, out, keep)
-            elif x.ndim == 2 and isinstance(self.g, HasProducts):
-                out, transposed = self.g.with_products(point, context)
-                log_det = self._series(point, out, keep, transposed)
-            else:
-                out = self._branch(point, context)
-                log_det = self._series(point, out, keep)
+            out = self._branch(point, context)
+
+            def differentiated(v: Tensor, differentiable: bool) -> Tensor:
+                return torch.autograd.grad(out, point, v, create_graph=differentiable, retain_graph=True)[0]
+
+            log_det = _exact(point, out, keep) if exact else self._series(point, differentiated, keep)
         z = x + out
         return (z, log_det) if keep else (z.detach(), log_det.detach())
 
     def _branch(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.g(x) if context is None else self.g(x, context)
 
-    def _series(
-        self, x: Tensor, out: Tensor, keep: bool, transposed: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def _series(self, x: Tensor, transposed: Product, keep: bool) -> Tensor:
         """Return the estimate of the log-determinant, ``(B,)``.
 
         Args:
             x: the input.
-            out: g(x), with its graph.
-            keep: whether the estimate has a gradient.
-            transposed: the function v -> J^T v, for products without gradients; None: differentiate ``out``.
+            transposed: the function v -> J^T v, and whether the product has a gradient.
+            keep: whether the estimate has one.
         """
         weights = self._weights(x)
         self.last_terms = len(weights)
-        graph = keep and self.series.gradient == "series"
-
-        def differentiated(v: Tensor) -> Tensor:
-            return torch.autograd.grad(out, x, v, create_graph=graph, retain_graph=True)[0]
-
-        multiply = differentiated if graph or transposed is None else transposed
+        neumann = keep and self.series.gradient == "neumann"
         probe = rng.rademacher(x.detach())
         product, direction, total = probe, torch.zeros_like(probe), torch.zeros_like(probe)
         for k, weight in enumerate(weights, 1):
             signed = weight if k % 2 else -weight
-            if keep and not graph:
+            if neumann:
                 direction = _plus(direction, signed, product)
-            product = multiply(product)
+            product = transposed(product, keep and not neumann)
             total = _plus(total, signed / k, product)
         log_det = sum_event(total * probe)
-        if keep and not graph:
-            (product,) = torch.autograd.grad(out, x, direction, create_graph=True)
-            surrogate = sum_event(product * probe)  # only its gradient is used
+        if neumann:
+            surrogate = sum_event(transposed(direction, True) * probe)  # only its gradient is used
             log_det = surrogate + (log_det - surrogate.detach())
         return log_det
 
@@ -271,13 +268,14 @@ class InvertibleResidual(Bijection):
         if self.series.estimator == "truncated":
             return weights
         wide = torch.float64 if x.device.type != "mps" else torch.float32
-        if self.training and (draw := rng.uniform_of_first(len(x))) is not None:
+        if self.training:
+            draw = rng.uniform_of_first(len(x))
+            if draw is None:
+                rows = len(x) if rng.is_keyed() else 1
+                draw = float(rng.uniform(torch.empty(rows, 1, dtype=wide, device=x.device))[0])
             return weights + [1 / chance for chance in self._survival if draw < chance]
         survival = torch.tensor(self._survival, dtype=wide, device=x.device)
-        rows = 1 if self.training and not rng.is_keyed() else len(x)
-        extra = (rng.uniform(torch.empty(rows, 1, dtype=wide, device=x.device)) < survival).sum(1)
-        if self.training:
-            return weights + [1 / chance for chance in self._survival[: int(extra[0])]]
+        extra = (rng.uniform(torch.empty(len(x), 1, dtype=wide, device=x.device)) < survival).sum(1)
         reached = range(1, int(extra.max()) + 1)
         return weights + [((extra >= m) / survival[m - 1]).to(x.dtype) for m in reached]
 

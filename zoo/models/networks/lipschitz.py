@@ -162,34 +162,31 @@ class LipschitzNetwork(nn.Module):
 
     def with_products(
         self, x: Tensor, context: Tensor | None = None
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Return the output ``(B, D)`` of vectors and the function v -> J^T v of ``(B, D)``.
+    ) -> tuple[Tensor, Callable[[Tensor, bool], Tensor]]:
+        """Return the output ``(B, D)`` of vectors, and the function v -> J^T v of ``(B, D)``.
 
-        The function has no gradient: it multiplies with the weights and the activations' slopes, which takes
-        less time than to differentiate the output.
+        The function multiplies with the weights and the slopes of the activations, which takes less time than
+        to differentiate the output. Its second argument says whether the product has a gradient in x and in
+        the weights.
         """
         add_nfe()
-        passed: list[tuple[nn.Module, Tensor, Tensor]] = []  # activation, its input, the weight after it
+        factors: list[tuple[Tensor, Tensor | None, int]] = []  # weight, slopes before it, copies of a channel
         for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
-            weight = layer.weight()
-            passed.append((activation, x.detach(), weight.detach()))
-            x = F.linear(activation(x), weight, layer.layer.bias)
+            weight, slope, copies = layer.weight(), None, 1
+            if isinstance(activation, Pointwise):
+                x, slope = activation.linearise(x)
+                copies = activation.copies
+            factors.append((weight, slope, copies))
+            x = F.linear(x, weight, layer.layer.bias)
             if index == 0 and self.context is not None:
                 x = x + self.context(context)
-        with torch.no_grad():
-            factors = [
-                (weight, activation.copies, activation.linearise(before)[1])
-                if isinstance(activation, Pointwise)
-                else (weight, 1, None)
-                for activation, before, weight in passed
-            ]
+        constants = [(w.detach(), None if s is None else s.detach(), copies) for w, s, copies in factors]
 
-        @torch.no_grad()
-        def transposed(v: Tensor) -> Tensor:
-            for weight, copies, slope in reversed(factors):
+        def transposed(v: Tensor, differentiable: bool) -> Tensor:
+            for weight, slope, copies in reversed(factors if differentiable else constants):
                 v = v @ weight
                 if slope is not None:
-                    v *= slope
+                    v = v * slope
                 if copies > 1:
                     v = v.unflatten(1, (copies, -1)).sum(1)
             return v
