@@ -36,7 +36,7 @@ def offline(monkeypatch):
 
 def idx(array):
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return gzip.compress(header + array.tobytes())
+    return gzip.compress(header + array.tobytes(), mtime=0)  # the same bytes at any time
 
 
 @pytest.fixture
