@@ -106,6 +106,9 @@ class DenseVAE(LatentVariableModel):
         add_nfe()
         output = self.encoder(_with(self.decoder_likelihood.to_network(x).flatten(1), context))
         if self.on_sphere:
+            output = output.to(
+                torch.promote_types(output.dtype, torch.float32)
+            )  # unit vectors need precision
             return F.normalize(output[:, :-1]), 1 + F.softplus(output[:, -1])
         mean, raw, *features = output.split(self.latent_dim, 1)
         if self.std == "exp":

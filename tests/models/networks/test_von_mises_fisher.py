@@ -170,3 +170,9 @@ def test_the_noise_of_a_row_depends_on_no_other_row():
             alone = VonMisesFisher(first_axis(3, 1), k[row : row + 1]).sample()
             torch.testing.assert_close(alone[0], together[row], rtol=0, atol=1e-14)
             torch.testing.assert_close(rng.normal(alone)[0], after[row], rtol=0, atol=0)
+
+
+def test_a_concentration_that_is_not_a_number_does_not_draw_for_ever():
+    posterior = VonMisesFisher(first_axis(3, 2), concentrations(math.nan, 2.0))
+    assert posterior.sample()[1].isfinite().all()
+    assert posterior.kl_to_uniform().isnan().tolist() == [True, False]

@@ -16,7 +16,7 @@ from zoo.models.core import rng
 LOG_2PI = math.log(2 * math.pi)
 LARGE_ORDER = 12.0  # from which four corrections of the expansion of I_v leave errors below 1e-7
 PROPOSALS = 8  # for each row in a round; a proposal is accepted with a probability above 0.6
-ROUNDS = 64  # draws that a sample is counted as; more rounds would be needed with a probability of 1e-200
+ROUNDS = 64  # at most, and the draws that a sample counts as; more are needed with a probability of 1e-200
 NODES = 32  # of the quadrature of the gradient
 # Row k: u_k(p) / p^k as a polynomial in p^2 (DLMF, 10.41.10).
 CORRECTIONS = np.array(
@@ -70,7 +70,7 @@ class VonMisesFisher:
 
         z = w m + sqrt(1 - w^2) e, where e is uniform among the unit vectors orthogonal to m: the normalised
         part of Gaussian noise that is orthogonal to m. The cosine w does not depend on m; see
-        :func:`_angle`.
+        :class:`Angle`.
         """
         angle = cast(Tensor, Angle.apply(self.concentration, self.ratio, self.size))
         noise = rng.normal(self.mean)
@@ -173,8 +173,9 @@ def draw_angle(concentration: Tensor, size: int) -> Tensor:
     """Return an angle for each row, ``(B,)``.
 
     A proposal of the cosine is (1 - (1 + b) y) / (1 - (1 - b) y) with y ~ Beta(d/2, d/2) and d = M - 1, drawn
-    from two uniform numbers (Ulrich 1984). Each round makes the same draws in every row, and all rounds
-    together count as one, so that the later noise of a row depends on no other row.
+    from two uniform numbers (Ulrich 1984). A sample counts as the same number of draws however many rounds it
+    takes, so that the later noise of a row depends on no other row. Without a valid concentration no proposal
+    is accepted, and the angle is 0.
     """
     dim = size - 1
     k = concentration[:, None]
@@ -183,7 +184,7 @@ def draw_angle(concentration: Tensor, size: int) -> Tensor:
     offset = (4 * b).log() - 2 * torch.log1p(b)  # log(1 - x0^2)
     angle, waiting = torch.zeros_like(concentration), torch.ones_like(concentration, dtype=torch.bool)
     start = rng.tell()
-    while bool(waiting.any()):
+    for _ in range(ROUNDS):
         first, second, third = rng.uniform(k.new_empty(len(k), 3 * PROPOSALS)).chunk(3, 1)
         radius = (1 - first.pow(2 / (dim - 1) if dim > 1 else math.inf)).sqrt()
         y = (1 + radius * (2 * math.pi * second).cos()) / 2
@@ -194,6 +195,8 @@ def draw_angle(concentration: Tensor, size: int) -> Tensor:
         usable = waiting & accepted.any(1)
         angle = torch.where(usable, found, angle)
         waiting = waiting & ~usable
+        if not waiting.any():
+            break
     rng.seek(start + ROUNDS)
     return angle
 
