@@ -110,7 +110,9 @@ def circle_truth(model, x):
 def on_sphere(**settings):
     model = build(posterior="vmf", **settings)
     with torch.no_grad():
-        model.encoder[-1].weight.mul_(2)  # directions and concentrations that differ by example
+        model.encoder[-1].weight.mul_(
+            2
+        )  # so that directions and concentrations differ from example to example
         model.decoder[-1].weight.mul_(4)
     return model
 

@@ -166,9 +166,9 @@ def test_training_makes_the_set_number_of_power_iterations_and_at_first_ten():
 
 
 def one_at_a_time(layer):
-    """Iterate a layer to its tolerance, with a look at every vector.
+    """Make the power iterations of one layer alone, and check after each whether it has converged.
 
-    Returns the vector, its bound on the norm, and the number of looks.
+    Returns the vector, its bound on the norm, and the number of checks.
     """
     right, weight = layer.right.clone(), layer.layer.weight
     for step in range(1000):

@@ -1,4 +1,4 @@
-"""The von Mises-Fisher distribution: against scipy, quadrature and finite differences."""
+"""Tests of the von Mises-Fisher distribution, by scipy, by quadrature and by finite differences."""
 
 from __future__ import annotations
 

@@ -66,9 +66,10 @@ class HasProducts(Protocol):
     """A network on vectors that multiplies with its transposed Jacobian without differentiation."""
 
     def with_products(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Product]:
-        """Return the output ``(B, D)``, and the function v -> J^T v of ``(B, D)``.
+        """Return the output ``(B, D)``, and a function that multiplies rows ``(B, D)`` with J^T.
 
-        The function's second argument says whether the product has a gradient.
+        J is the Jacobian of the output in x. The function takes the rows, and whether the product shall have
+        a gradient in x and in the weights.
         """
 
 
@@ -240,8 +241,8 @@ class InvertibleResidual(Bijection):
 
         Args:
             x: the input.
-            transposed: the function v -> J^T v, and whether the product has a gradient.
-            keep: whether the estimate has one.
+            transposed: function of rows v, and of whether the product shall have a gradient: returns J^T v.
+            keep: whether the estimate shall have a gradient.
         """
         weights = self._weights(x)
         self.last_terms = len(weights)

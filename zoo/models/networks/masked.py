@@ -16,7 +16,7 @@ Activation = Literal["relu", "tanh"]
 Piece = tuple[int, int, int]
 # each as a function that returns a new tensor, and as one that changes its argument
 ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
-LARGE = 2**24  # from this number of multiplications on, a masked product takes less time in pieces
+LARGE = 2**24  # a masked product of at least so many multiplications takes less time in pieces
 
 
 def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:

@@ -123,7 +123,7 @@ class SpectralNorm(nn.Module):
 
     def train(self, mode: bool = True) -> SpectralNorm:
         self._normalised.forget()
-        self._known = self._iterated = None  # a change through .data is not detected
+        self._known = self._iterated = None  # the weight may have been changed through .data, unnoticed
         return super().train(mode)
 
     @torch.no_grad()
@@ -236,7 +236,7 @@ def iterate_together(module: nn.Module) -> None:
         layer._group = layers
 
 
-@torch.compiler.disable  # compiled code would have to be left at every wait anyway
+@torch.compiler.disable  # each wait for a convergence would interrupt compiled code anyway
 @torch.no_grad()
 def _iterate(layers: Sequence[SpectralNorm]) -> None:
     """Make the power iterations of layers whose weights have changed.
@@ -282,7 +282,7 @@ def _iterate(layers: Sequence[SpectralNorm]) -> None:
 
 
 def _alike(layers: Sequence[SpectralNorm]) -> list[_Alike]:
-    """Return the layers in groups that are iterated alike; the weights' changes are then seen."""
+    """Return the layers in groups that can be iterated as one batch, and mark their weights as iterated."""
     groups: dict[Hashable, list[SpectralNorm]] = defaultdict(list)
     for layer in layers:
         weight = layer.layer.weight

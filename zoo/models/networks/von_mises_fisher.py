@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.models.core import rng
+from zoo.models.core.distributions import LOG_2PI
 
-LOG_2PI = math.log(2 * math.pi)
 LARGE_ORDER = 12.0  # from which four corrections of the expansion of I_v leave errors below 1e-7
 PROPOSALS = 8  # for each row in a round; a proposal is accepted with a probability above 0.6
-ROUNDS = 64  # at most, and the draws that a sample counts as; more are needed with a probability of 1e-200
+ROUNDS = 64  # at most; a sample also counts as so many draws. More are needed with a probability of 1e-200
 NODES = 32  # of the quadrature of the gradient
-# Row k: u_k(p) / p^k as a polynomial in p^2 (DLMF, 10.41.10).
+# Row k, column j: the coefficient of p^(k + 2j) in the polynomial u_k(p) of the expansion of I_v for large
+# orders v (DLMF, 10.41.10).
 CORRECTIONS = np.array(
     [
         [1, 0, 0, 0, 0],
@@ -154,7 +155,7 @@ class Angle(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         k, ratio, angle = (one[:, None] for one in ctx.saved_tensors)
         nodes, weights = (torch.from_numpy(part).to(angle) for part in _quadrature())
-        beyond = angle > math.pi / 2  # there minus the integral from t to pi, which is the same number
+        beyond = angle > math.pi / 2  # there by minus the integral from t to pi: that from 0 to pi is zero
         length = torch.where(beyond, angle - math.pi, angle)
         s = torch.where(beyond, angle, 0) + length.abs() * nodes
         log_part = k * (s.cos() - angle.cos()) + (ctx.size - 2) * (s.sin().log() - angle.sin().log())
