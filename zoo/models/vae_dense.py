@@ -50,8 +50,8 @@ class DenseVAE(LatentVariableModel):
         posterior: ``gaussian``, or with flows after it: ``planar`` (Rezende & Mohamed 2015) or ``sylvester``
             (van den Berg et al. 2018), see :mod:`zoo.models.networks.posterior_flows`; or ``vmf``, von
             Mises-Fisher on a sphere, see :mod:`zoo.models.networks.von_mises_fisher`.
-        flows: number of flows.
-        columns: number of orthonormal columns of a Sylvester flow.
+        flows: number of flows (``planar`` and ``sylvester`` only).
+        columns: number of orthonormal columns (``sylvester`` only).
         std: map from the network's output to s (not on a sphere): ``softplus``, or ``exp`` (soft-clamped to
             e^-7 .. e^7).
         beta, importance_samples, sample_pixels, conditional: see
