@@ -243,6 +243,14 @@ def rescaled(chain):
     chain.layers[1].log_scale = partial(lambda raw, bound: raw / bound, bound=3.0)
 
 
+def hooked_coupling(chain):
+    chain.layers[1].register_forward_hook(lambda module, given, out: (2 * out[0], out[1]))
+
+
+def replaced_coupling(chain):
+    chain.layers[1].forward = lambda x, context: (2 * x, x.sum(1))
+
+
 def hooked_norm(chain):
     chain.layers[0].register_forward_hook(lambda module, given, out: (2 * out[0], out[1]))
 
@@ -259,6 +267,7 @@ def replaced_norm(chain):
     ("change", "norms"),
     [
         *((change, ()) for change in (rescaled, hooked, normalised, normalised_by_hooks, replaced, dropped)),
+        *((change, ()) for change in (hooked_coupling, replaced_coupling)),
         *((change, NORMALISED) for change in (hooked, hooked_norm, parametrised_norm, replaced_norm)),
     ],
 )
@@ -281,7 +290,7 @@ def test_a_hook_on_all_modules_is_called(taken):
         chain(torch.randn(7, 5, dtype=torch.float64))
     finally:
         handle.remove()
-    assert seen.count(MLP) == len(ALTERNATING)
+    assert seen.count(MLP) == seen.count(AffineCoupling) == len(ALTERNATING)
     assert taken == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from contract import check_bijection, roughen
@@ -103,3 +105,38 @@ def test_a_dense_network_is_its_layers_in_a_row(activation, batch):
     theirs = torch.autograd.grad((net.layers(x) * weights).sum(), [x, *net.parameters()])
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)
+
+
+def test_every_layer_and_nested_chain_calls_its_hooks_and_they_may_change_the_result():
+    torch.manual_seed(0)
+    plain = Chain(layers(5)).double().eval()
+    halves = HalvesChain(copy.deepcopy([*plain.layers])).double().eval()
+    x = torch.randn(7, 5, dtype=torch.float64)
+    unchanged, count = halves(x)[0], len([m for m in plain.modules() if isinstance(m, Bijection)]) - 1
+    for place in range(1, count + 1):
+        results = []
+        for chain in (plain, halves):
+            layer = [m for m in chain.modules() if isinstance(m, Bijection)][place]
+            handle = layer.register_forward_hook(lambda module, given, out: (2 * out[0], out[1]))
+            results.append(chain(x)[0])
+            handle.remove()
+        if type(layer) is Permutation:  # only moves values, by a method of its own
+            continue
+        torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+        assert not torch.allclose(results[1], unchanged), f"layer {place} was not called"
+
+
+class Doubling(AffineCoupling):
+    """A coupling whose first output is twice as large."""
+
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x, context)
+        return 2 * z, log_det
+
+
+def test_a_coupling_of_ones_own_is_called():
+    half = make_partition("half", (4,), flip=False)
+    series = [Doubling(half, MLP(half.given, 2 * half.changed, (8,))), coupling(4, True)]
+    x = torch.randn(3, 4)
+    for ours, theirs in zip(HalvesChain(series)(x), Chain(series)(x), strict=True):
+        torch.testing.assert_close(ours, theirs)

@@ -8,20 +8,25 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 
 from zoo.models.bijections import dense_couplings
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.coupling import Coupling, Halves
+from zoo.models.networks.mlp import is_untouched
 
 Parts = tuple[Tensor, Tensor]
+WHOLE = ("forward", "inverse", "invert")  # methods that take a whole event, which a run leaves out
 
 
 class HalvesChain(Chain):
     """A :class:`Chain` that divides an event once for a series of couplings of its halves.
 
     The map and the state dict are those of a :class:`Chain`. The layers of nested chains count as its own. A
-    layer that is not a coupling of halves gets the whole event.
+    layer that is not a coupling of halves gets the whole event, and so does a coupling with hooks or a
+    ``forward`` of its own. While hooks listen to a nested chain or to all modules, every layer is called as
+    in a :class:`Chain`.
 
     Args:
         layers: in the order data to latent. All couplings have the same halves; either one may be changed.
@@ -31,8 +36,11 @@ class HalvesChain(Chain):
         super().__init__(layers)
         # in a tuple, so that the modules of this chain, and its state dict, have each layer once
         self._in_runs = (Chain(_in_runs(_flattened(self), _may_be_short, ShortRun)),)
+        self._nested = tuple(_nested_chains(self))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if _has_any_global_hook() or not all(is_untouched(chain, Chain) for chain in self._nested):
+            return super().forward(x, context)
         return self._in_runs[0].forward(x, context)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -83,8 +91,11 @@ class CouplingRun(Bijection):
     def __init__(self, couplings: Sequence[Bijection]) -> None:
         super().__init__()
         self.couplings = cast("tuple[Coupling, ...]", tuple(couplings))
+        self.one_by_one = Chain(couplings)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if not all(is_untouched(coupling, type(coupling)) for coupling in self.couplings):
+            return self.one_by_one.forward(x, context)
         parts, log_det = self._split(x), None
         for coupling in self.couplings:
             halves, of_layer = coupling.forward_parts(*_ordered(coupling, parts), context)
@@ -127,8 +138,21 @@ def _flattened(chain: Chain) -> Iterator[Bijection]:
             yield layer
 
 
+def _nested_chains(chain: Chain) -> Iterator[Chain]:
+    """Yield the chains whose layers :func:`_flattened` puts in their place."""
+    for layer in chain.layers:
+        if type(layer) is Chain:
+            yield layer
+            yield from _nested_chains(layer)
+
+
 def _divides_in_halves(layer: Bijection) -> bool:
-    return isinstance(layer, Coupling) and isinstance(layer.partition, Halves)
+    """Return whether a layer is a coupling of halves that maps an event as :class:`Coupling` does."""
+    return (
+        isinstance(layer, Coupling)
+        and isinstance(layer.partition, Halves)
+        and all(getattr(type(layer), name) is getattr(Coupling, name) for name in WHOLE)
+    )
 
 
 def _may_be_short(layer: Bijection) -> bool:
