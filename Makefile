@@ -83,7 +83,7 @@ bench: $(READY)
 	$(EMBED) docs/claims.md results/benchmarks/jacobi.md || failed="$$failed jacobi.md"; \
 	$(EMBED) docs/results.md results/benchmarks/peers/best.md results/benchmarks/peers/aims.md || failed="$$failed peers"; \
 	$(EMBED) docs/results.md results/benchmarks/peers/growth.md || failed="$$failed growth"; \
-	$(EMBED) docs/speed.md results/benchmarks/speed/loop.md results/benchmarks/speed/ddp.md results/benchmarks/speed/quickstart.md results/studies/quickstart_before.md results/benchmarks/speed/ideas.md results/benchmarks/speed/leads.md results/benchmarks/speed/gpu.md || failed="$$failed speed"; \
+	$(EMBED) docs/speed.md results/benchmarks/speed/loop.md results/benchmarks/speed/ddp.md results/benchmarks/speed/startup.md results/benchmarks/speed/quickstart.md results/studies/quickstart_before.md results/benchmarks/speed/ideas.md results/benchmarks/speed/leads.md results/benchmarks/speed/gpu.md || failed="$$failed speed"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 # The libraries that `python -m benchmarks` compares with and that nothing else needs, after `make setup`.

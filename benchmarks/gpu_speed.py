@@ -331,7 +331,7 @@ def main() -> None:
     parser.add_argument("part", choices=MODES, nargs="?", default=EAGER)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="small sizes, and nothing is written")
-    parser.add_argument("--minutes", type=float, default=9.0, help="after which nothing new begins")
+    parser.add_argument("--minutes", type=float, default=6.0, help="after which nothing new begins")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for a copy of the result")
     chosen = parser.parse_args()
     if chosen.device == "cuda" and not torch.cuda.is_available():

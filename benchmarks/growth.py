@@ -275,9 +275,8 @@ def show() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "cases", nargs="*", help=f"of {', '.join(dict.fromkeys(c for c, _ in AXES))}; none: all"
-    )
+    known = dict.fromkeys(case for case, _ in AXES)
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(known)}; none: all")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each setting and task")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--cpu-time", action="store_true", help="with --threads 1; nothing is written")
@@ -285,6 +284,8 @@ def main() -> None:
         "--quick", action="store_true", help="the three smallest settings; nothing is written"
     )
     chosen = parser.parse_args()
+    if strange := [case for case in chosen.cases if case not in known]:
+        parser.error(f"there is no case {strange[0]}; there are: {', '.join(known)}")
     warnings.simplefilter("ignore")
     torch.set_num_threads(chosen.threads)
     clock = time.process_time if chosen.cpu_time else time.perf_counter

@@ -172,7 +172,8 @@ def best(rows: list[Row]) -> str:
 def aims(rows: list[Row]) -> str:
     """Return the Markdown table of the aims, and of what the machine kind measured last reaches.
 
-    A value is the median. An aim whose case, task and batch has no row is listed as not measured.
+    A value is the median. Where the aim lies within its interval, the verdict says so. An aim whose case,
+    task and batch has no row is listed as not measured.
     """
     shown = newest(rows)
     groups = grouped(shown)
@@ -193,13 +194,19 @@ def aims(rows: list[Row]) -> str:
             else:
                 reached = interval_text(row, aim.unit == "share")
                 used.append(row)
-                verdict = "reached" if speed(row).value >= aim.least else "**missed**"
+                verdict = _verdict(row, aim.least)
                 unit += f" ({row['peer']})" if aim.unit == PEER else ""
             text.append(
                 f"| {aim.case} | {NAMES[aim.task]} | {batch} | {unit} | {aimed} | {reached} | {verdict} |"
             )
     head = [conditions(shown), ""] if shown else []
     return "\n".join([*head, *text, *footnote(used)]) + "\n"
+
+
+def _verdict(row: Row, least: float) -> str:
+    value, low, high = speed(row)
+    word = "reached" if value >= least else "**missed**"
+    return f"{word}, within the error" if low < least <= high else word
 
 
 def _value(value: float, unit: str) -> str:

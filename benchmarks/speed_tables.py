@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md: the loop, several processes, the quickstart, ideas and GPUs, with aims.
+"""The tables of docs/speed.md: loop, processes, start-up, quickstart, ideas and GPUs, with aims.
 
 Every number comes from a file that a benchmark wrote; what has no file yet is called not measured. The aims
 are data here, so that a table says itself whether one is reached or missed.
@@ -15,6 +15,7 @@ from leads import LEADS
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 LOOP_AIM = 1.1  # an update of zoo train by one of a bare loop, at most
+BEYOND_TORCH_AIM = 2.0  # seconds to a run's first update besides those of importing torch
 PASSES = {"density": "density", "train": "training step", "sample": "sampling"}
 TABULAR, IMAGES = ("realnvp", "nsf", "maf"), ("glow",)
 # Times of the best peer by zoo's on a GPU, at least, in the fastest mode that zoo offers.
@@ -82,12 +83,35 @@ def ddp() -> str:
         (
             row["model"], str(row["batch"]), str(row["buckets"]),
             *(f"{row[f'{name}_ms']:.4g}" for name in ("zoo", "one", "none")),
-            f"{100 * row['hidden_share']:.0f} %", f"{row['gradient_error']:.1g}", machine(record),
+            f"{100 * row['hidden_share']:.0f} % ({100 * min(row['hidden_share_of_rounds']):.0f} to "
+            f"{100 * max(row['hidden_share_of_rounds']):.0f})",
+            f"{row['gradient_error']:.1g}", machine(record),
         )
         for row in record["rows"]
     ]  # fmt: skip
     head = ("model", "#batch", "#buckets", "#ms an update", "#all in one bucket", "#no averaging")
-    return made((*head, "#of averaging hidden", "#error", "machine", "#load", "date"), rows)
+    return made((*head, "#of averaging hidden (rounds)", "#error", "machine", "#load", "date"), rows)
+
+
+def startup() -> str:
+    """Return the table of the commands' seconds and of those to a run's first update."""
+    record = loaded("startup")
+    if record is None:
+        return "Not measured.\n"
+    rows, seconds = [], {row["command"]: row["seconds"] for row in record["rows"]}
+    for name, value in seconds.items():
+        aim = next(row["aim_seconds"] for row in record["rows"] if row["command"] == name)
+        rows.append(_timed(name, value, aim, record))
+        if name == "first update":
+            beyond = value - seconds["import torch"]
+            rows.append(_timed("the same, besides importing torch", beyond, BEYOND_TORCH_AIM, record))
+    return made(("", "#seconds", "#aim, below", "", "machine", "#load", "date"), rows)
+
+
+def _timed(what: str, seconds: float, aim: float | None, record: Row) -> tuple[str, ...]:
+    """Return a row of seconds with their aim, if there is one."""
+    verdict = ("–", "–") if aim is None else (f"{aim:g}", reached(seconds < aim))
+    return (what, f"{seconds:.2f}", *verdict, machine(record))
 
 
 def quickstart() -> str:
@@ -174,6 +198,7 @@ def leads() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     f"speed/{name}.md": table
     for name, table in {
-        "loop": loop, "ddp": ddp, "quickstart": quickstart, "gpu": gpu, "ideas": ideas, "leads": leads,
+        "loop": loop, "ddp": ddp, "startup": startup, "quickstart": quickstart, "gpu": gpu,
+        "ideas": ideas, "leads": leads,
     }.items()
 }  # fmt: skip

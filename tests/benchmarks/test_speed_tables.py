@@ -41,6 +41,16 @@ def test_an_overhead_of_a_tenth_is_a_miss(folder):
     assert "| **missed** |" in above
 
 
+def test_a_first_update_has_two_aims_and_a_command_without_one_no_verdict(folder):
+    seconds = {"python": (0.01, None), "import torch": (1.5, None), "first update": (3.6, 5.0)}
+    rows = [{"command": name, "seconds": s, "aim_seconds": aim} for name, (s, aim) in seconds.items()]
+    write(folder, "startup", rows)
+    first, _, update, beyond = speed_tables.startup().splitlines()[2:]
+    assert first == "| python | 0.01 | – | – | a, 1 of 2 cores | 0.5 | 2026-12-02 |"
+    assert update.startswith("| first update | 3.60 | 5 | reached |")
+    assert beyond.startswith("| the same, besides importing torch | 2.10 | 2 | **missed** |")
+
+
 def gpu_row(batch, ratio, mode="eager", case="maf", task="sample", **more):
     about = {"case": case, "task": task, "batch": batch, "precision": "float32", "mode": mode}
     return about | {"ratios": {"zuko": ratio, "nflows": 2 * ratio}, "device": "GPU", "date": "today"} | more
@@ -56,7 +66,7 @@ def test_an_aim_on_a_gpu_needs_every_batch_in_its_best_mode():
 
 
 def test_what_no_command_has_measured_is_called_so(folder):
-    for name in ("ddp", "quickstart", "ideas"):
+    for name in ("ddp", "startup", "quickstart", "ideas"):
         assert speed_tables.TABLES[f"speed/{name}.md"]() == "Not measured.\n"
 
 

@@ -35,7 +35,9 @@ class Solver:
         train_tolerance: both tolerances in training, where gradients need less accuracy; None for ``atol``
             and ``rtol`` in training too.
         exact_dim: largest number of dimensions for which the trace is exact in evaluation.
-        train_trace: trace in training, ``hutchinson`` or ``exact``.
+        train_trace: trace in training, ``hutchinson`` or ``exact``. A field that knows its divergence
+            (:class:`~zoo.models.networks.vector_field.HasExactDivergence`) has an exact trace always, and
+            needs neither.
         probe: distribution of the probe of Hutchinson's estimate, ``rademacher`` or ``gaussian``.
         adjoint: compute gradients by the adjoint ODE, whose memory does not grow with the number of steps,
             instead of by back-propagation through the solver.
