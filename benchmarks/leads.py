@@ -1,4 +1,4 @@
-"""The leads for speed that prototypes had given before the work began, and what became of each."""
+"""The leads for speed that were there before the work began, and what became of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Lead(NamedTuple):
-    """A lead of the prototypes, what became of it, and where that can be read."""
+    """A lead, what became of it, and where that can be read."""
 
     words: str
     fate: str  # kept, reverted, not tried or refused
@@ -14,6 +14,7 @@ class Lead(NamedTuple):
 
 
 LEADS = [
+    Lead("fewer checks, lookups and keys in a call of log_prob", "kept", "b73afc67"),
     Lead("couplings keep their two halves apart", "kept", "b73afc67"),
     Lead("masked weights are kept in evaluation", "kept", "the table of ideas"),
     Lead("MAF samples unit by unit, each computed once", "kept", "maf_sampling in table.md"),
@@ -54,5 +55,12 @@ LEADS = [
     Lead("time as a bias of a dense field in place of an input", "not tried", ""),
     Lead("bf16 on a CPU", "not tried: it is a setting (trainer.precision), not the same numbers", ""),
     Lead("Anderson or Newton steps for a residual block's inverse", "refused: the prototype was slower", ""),
+    Lead(
+        "looser solvers where continuous flows are evaluated",
+        "kept in the quickstart: 1e-4",
+        "sweeps/quickstart.yaml",
+    ),
+    Lead("one solve for a likelihood and for diagnostics of the flow", "not tried", ""),
+    Lead("DPM-Solver or Heun's method for samples of diffusion", "not tried", ""),
     Lead("OMP_WAIT_POLICY=PASSIVE", "refused: the prototype was slower", ""),
 ]
