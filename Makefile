@@ -65,7 +65,7 @@ results: quickstart
 # The status of every cell of the papers' tables, from the committed records, and the tables of docs/reproduction.md.
 papers: $(READY)
 	$(BIN)/zoo reproduce list -o results/papers
-	$(EMBED) docs/reproduction.md results/papers/verdicts.md results/papers/overview.md
+	$(EMBED) docs/reproduction.md results/papers/verdicts.md results/papers/reasons.md results/papers/overview.md
 
 # All benchmarks, one after another, and the tables of their results; about half an hour on a quiet machine.
 # A failure is reported at the end and does not stop the others.

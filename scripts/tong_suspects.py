@@ -115,11 +115,12 @@ def of_pair(pair: str, runs: list[Any]) -> dict[str, Any]:
     }
     found: dict[str, dict[str, list[float]]] = {}
     for run in runs:
-        if run.record.data != pair:
+        model = run.record.provenance.config["model"]
+        if run.record.data != pair or model.get("path", "straight") != "straight":  # I-CFM and OT-CFM, not FM
             continue
         seed = run.record.provenance.config["data"]["data_seed"]
         kind = "data drawn by run" if seed == run.record.seed else "one draw of the data"
-        name = f"{run.record.provenance.config['model']['coupling']}, {kind}"
+        name = f"{model['coupling']}, {kind}"
         metrics = run.record.metrics
         values = found.setdefault(name, {"energy": [], "npe": [], "w2": []})
         values["energy"].append(metrics["normalised_path_energy"].details["energy"])

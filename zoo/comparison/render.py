@@ -227,7 +227,7 @@ def latex(table: Table) -> str:
 _TEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}",
     "—": "---", "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$", "≈": r"$\approx$", "†": r"$^\dagger$",
-    "·": r"$\cdot$",
+    "·": r"$\cdot$", "χ": r"$\chi$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "↓": r"$\downarrow$", "↑": r"$\uparrow$", **{character: rf"\{character}" for character in "&%$#_{}"},
 }  # fmt: skip
 _TEX |= {mark: rf"$^{{{digit}}}$" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}

@@ -12,16 +12,21 @@ from zoo.record import write_atomic
 from zoo.reproduction import costs
 from zoo.reproduction.overview import Line, ready_cells
 from zoo.reproduction.render import values
-from zoo.reproduction.texts import ours, published, witnesses, z_text
-from zoo.reproduction.verdict import VERDICTS, Result
+from zoo.reproduction.texts import ours, published, suspect_text, witnesses, z_text
+from zoo.reproduction.verdict import AGREEING, VERDICTS, Result
 
 
 def write_overview(lines: Sequence[Line], out: Path) -> None:
-    """Write ``overview.md`` (the tables), ``verdicts.md`` (cells with ours) and ``cells.csv`` (all cells)."""
+    """Write the files of all tables.
+
+    They are ``overview.md`` (a line for each table), ``verdicts.md`` (cells with ours), ``reasons.md`` (what
+    does not agree) and ``cells.csv`` (all cells).
+    """
     out.mkdir(parents=True, exist_ok=True)
     for name, text in {
         "overview.md": overview_markdown(lines),
         "verdicts.md": verdicts_markdown(lines),
+        "reasons.md": reasons_markdown(lines),
         "cells.csv": cells_csv(lines),
     }.items():
         write_atomic(out / name, text)
@@ -65,6 +70,32 @@ def verdicts_markdown(lines: Sequence[Line]) -> str:
         ]
         rows.append("| " + " | ".join(map(md, texts)) + " |")
     return "\n".join(rows) + "\n"
+
+
+def reasons_markdown(lines: Sequence[Line]) -> str:
+    """Return the cells of ours that do not agree, by table, and what is known of the cause."""
+    text = []
+    for line in lines:
+        unlike = [
+            result
+            for result in line.report.results
+            if result.ours is not None and result.status not in (*AGREEING, "published value unverified")
+        ]
+        if not unlike:
+            continue
+        table = line.report.table
+        text.append(f"- **{md(table.title)}**; its page: `results/papers/{table.name}/table.md`")
+        by_label: dict[str, list[str]] = {}
+        for result in unlike:
+            label = result.label + (f" ({result.reason})" if result.status not in VERDICTS else "")
+            by_label.setdefault(label, []).append(result.cell.name.replace("/", ", "))
+        text += [f"    - {md(label)}: {md('; '.join(cells))}" for label, cells in by_label.items()]
+        columns = {result.cell.column for result in unlike}
+        suspects = [suspect for suspect in table.suspects if columns & set(suspect.columns)]
+        text += [f"    - {md(suspect_text(suspect))}" for suspect in suspects]
+        if not suspects:
+            text.append("    - No cause is known, and none was looked for.")
+    return "\n".join(text) + "\n" if text else "Every cell that was run agrees.\n"
 
 
 def cells_csv(lines: Sequence[Line]) -> str:

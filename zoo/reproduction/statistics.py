@@ -36,12 +36,14 @@ class Spread:
         refit: standard deviation over them; None if unknown.
         refit_freedom: degrees of freedom of ``refit``; infinity for one that is known exactly.
         test: standard error over the test points; None if unknown.
+        over_runs: whether the error that is stated is one over refits, also where its value is not usable.
     """
 
     runs: int
     refit: float | None = None
     refit_freedom: float = math.inf
     test: float | None = None
+    over_runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def difference(published: float, theirs: Spread, value: float, ours: Spread) -> 
     """Return the difference of two means; None if neither side has an error.
 
     A side without a spread over refits borrows the other's. The spread over test points counts unless the
-    paper gives a spread over runs, in which it is contained.
+    paper states a spread over runs: then both sides are means over runs on the same test points. That holds
+    too where the value of its spread was only recalled, and ours stands for both.
     """
     parts: list[tuple[float, float]] = []  # variances of the difference, with their degrees of freedom
     borrowed = ""
@@ -100,7 +103,7 @@ def difference(published: float, theirs: Spread, value: float, ours: Spread) -> 
         if known.refit is not None:
             borrowed = "ours" if known is ours else "published"
             parts = [(known.refit**2 * (1 / theirs.runs + 1 / ours.runs), known.refit_freedom)]
-    if theirs.refit is None:
+    if theirs.refit is None and not (theirs.over_runs and parts):
         tests = [spread.test for spread in (theirs, ours) if spread.test is not None]
         if len(tests) == 1:
             tests = [tests[0], tests[0]]  # the same test points: as uncertain on the side that does not say

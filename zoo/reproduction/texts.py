@@ -12,7 +12,7 @@ import numpy as np
 from zoo.comparison.collect import Run
 from zoo.record import LIKELIHOOD
 from zoo.reproduction.reproduce import Report
-from zoo.reproduction.schema import Cell, Reading, Source
+from zoo.reproduction.schema import Cell, Reading, Source, Suspect
 from zoo.reproduction.statistics import BY_CHANCE, overall
 from zoo.reproduction.verdict import VERDICTS, Result
 
@@ -168,12 +168,7 @@ def foot(report: Report) -> Foot:
     counts = Counter(result.status for result in results)
     notes = _of_cells(results) + _outlying(results)
     shown = {result.cell.column for result in results if result.ours is not None}
-    notes += [
-        f"Suspect for {', '.join(suspect.columns)}: {_bare(suspect.what)}: {suspect.finding}, "
-        f"{_bare(suspect.by)}."
-        for suspect in table.suspects
-        if shown & set(suspect.columns)
-    ]
+    notes += [suspect_text(suspect) for suspect in table.suspects if shown & set(suspect.columns)]
     notes += [f"{warning}." for warning in map(_bare, report.warnings)]
     return Foot(
         dict(counts.most_common()),
@@ -182,6 +177,12 @@ def foot(report: Report) -> Foot:
         overall(differences),
         list(dict.fromkeys(notes)),
     )
+
+
+def suspect_text(suspect: Suspect) -> str:
+    """Return the sentence about a possible cause of a difference, and what is known of it."""
+    where = ", ".join(suspect.columns)
+    return f"Suspect for {where}: {_bare(suspect.what)}: {suspect.finding}, {_bare(suspect.by)}."
 
 
 def _bare(sentence: str) -> str:

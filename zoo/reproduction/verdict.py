@@ -3,10 +3,10 @@
 | status | when |
 |---|---|
 | replicated | equivalence is shown: the 90 % interval of the difference lies within the margin |
-| within error | at most two combined errors, but the interval is too wide for the margin, or there is none |
+| within error | at most two combined errors, but the interval is too wide for the margin |
 | differs slightly | more than two combined errors, yet the difference itself is within the margin |
 | differs: better, differs: worse, differs | more than two combined errors and outside the margin |
-| partial budget | the recipe was cut short: never a verdict |
+| partial budget | the recipe was cut short, or one seed has no error on either side: never a verdict |
 | protocol differs | another number is measured than the published one, or which one is open and matters |
 | published value unverified | the value was recalled, not read (grade M): never a verdict |
 | failed | half of the seeds or more diverged or failed |
@@ -44,7 +44,8 @@ Status = Literal[
     "failed",
     "not run",
 ]
-VERDICTS = ("replicated", "within error", "differs slightly", "differs: better", "differs: worse", "differs")
+AGREEING = ("replicated", "within error")
+VERDICTS = (*AGREEING, "differs slightly", "differs: better", "differs: worse", "differs")
 
 
 @dataclass(frozen=True)
@@ -219,14 +220,15 @@ def _borrow(
 def _published(cell: Cell) -> Spread:
     """Return the error of a published value, as far as it is known."""
     error, runs = cell.usable_error, cell.error_runs
+    over_runs = cell.error_kind.endswith("over runs")
     if error is None or cell.error_kind == "unknown":
-        return Spread(runs)
+        return Spread(runs, over_runs=over_runs)
     if cell.error_kind == "standard error over test points":
         return Spread(runs, test=error)
     if cell.error_kind == "two standard errors over test points":
         return Spread(runs, test=error / 2)
     deviation = error * math.sqrt(runs) if cell.error_kind == "standard error over runs" else error
-    return Spread(runs, deviation, runs - 1) if runs > 1 else Spread(runs)
+    return Spread(runs, deviation, runs - 1, over_runs=True) if runs > 1 else Spread(runs)
 
 
 def _result(
@@ -273,7 +275,7 @@ def _result(
     spread = Spread(max(len(ours.seeds), 1), refit, freedom, ours.test)
     gap = difference(cell.value, _published(cell), ours.value, spread)
     if gap is None:
-        return result("within error", reason="neither side has an error: seeds are needed")
+        return result("partial budget", "partial budget: more seeds are needed", "neither side has an error")
     status = _verdict(gap, column)
     label: str = status
     if status == "differs slightly" and column.better != "neither":
