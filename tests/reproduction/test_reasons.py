@@ -17,7 +17,7 @@ SUSPECT = {"what": "The start.", "finding": "open", "by": "no other was run", "c
 def reasons(runs, **changes):
     outcome = table(ERROR, **changes)
     report = Report(outcome, judge(outcome, outcome.cells, runs, {}), [], {}, [])
-    return reasons_markdown([Line(report, 1, 1, 0, None, None, {}, 0)])
+    return reasons_markdown([Line(report, 1, 1, 0, None, None, {}, 0, 0)])
 
 
 def test_a_cell_that_differs_stands_with_the_suspects_of_its_column():

@@ -132,12 +132,37 @@ def test_a_recipe_is_judged_by_a_metric_that_zoo_has():
 @pytest.mark.slow
 def test_every_recipe_composes_with_the_settings_of_its_table():
     from zoo.config.identities import Identities
-    from zoo.reproduction.runs import absent, overrides
+    from zoo.reproduction.runs import absent, data_of, overrides
 
     identities, count = Identities(), 0
     for table in map(load, names()):
         for recipe in table.recipes.values():
             assert not absent(recipe), recipe
-            assert identities.of(overrides(recipe, recipe.seeds[0])).config["seed"] == recipe.seeds[0]
+            config = identities.of(overrides(recipe, recipe.seeds[0])).config
+            assert config["seed"] == recipe.seeds[0]
+            assert data_of(recipe) in (config["choices"]["data"], "")
             count += 1
     assert count > 100
+
+
+def test_tables_name_the_data_whose_files_zoo_does_not_download(tmp_path, monkeypatch):
+    from zoo.config import compose_run, to_dict
+    from zoo.reproduction.runs import data_of
+    from zoo.running.data import prepare_data
+
+    monkeypatch.setenv("ZOO_NO_DOWNLOAD", "1")
+
+    def by_hand(name):
+        try:
+            prepare_data(to_dict(compose_run([f"data={name}", f"data.root={tmp_path}"]).data))
+        except ZooError as error:
+            return "could not be downloaded" not in str(error)
+        return False
+
+    tables = [*map(load, names())]
+    used = {table.name: {data_of(recipe) for recipe in table.recipes.values()} - {""} for table in tables}
+    files = {name for name in set().union(*used.values()) if by_hand(name)}
+    assert {"power", "dna", "mnist_static", "imagenet64"} < files
+    assert not {"mnist", "cifar10", "moons_8gaussians"} & files
+    for table in tables:
+        assert set(table.files) == used[table.name] & files, table.name

@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from zoo.reproduction import costs
 from zoo.reproduction.reproduce import Report, report
-from zoo.reproduction.runs import absent
+from zoo.reproduction.runs import absent, data_of
 from zoo.reproduction.schema import Table, load, names
 from zoo.reproduction.texts import counted, statuses
 from zoo.reproduction.verdict import VERDICTS, Result
@@ -33,6 +33,7 @@ class Line:
         core_hours: estimated hours of one core of a processor for those that do without an accelerator.
         hours: both hours of each recipe by its overrides: two tables may share one.
         uncounted: number of ready cells whose hours are not known.
+        with_files: number of ready cells that need files which zoo does not download.
     """
 
     report: Report
@@ -43,6 +44,7 @@ class Line:
     core_hours: float | None
     hours: Mapping[str, tuple[float, float]]
     uncounted: int
+    with_files: int
 
 
 def overview() -> list[Line]:
@@ -62,6 +64,7 @@ def _line(report: Report) -> Line:
         elif counted is not None:
             hours[name] = (counted.device_hours * runs, 0.0)
     device, core = (sum(pair[index] for pair in hours.values()) or None for index in (0, 1))
+    files = report.table.files
     return Line(
         report,
         sum(result.status in VERDICTS for result in report.results),
@@ -71,6 +74,7 @@ def _line(report: Report) -> Line:
         core,
         hours,
         sum(not costs.describe(report.table, result.cell.recipe or "") for result in ready),
+        sum(data_of(report.table.recipes[result.cell.recipe or ""]) in files for result in ready),
     )
 
 
@@ -116,12 +120,14 @@ def print_overview(lines: Sequence[Line], console: Console) -> None:
     hours = {name: pair for line in lines for name, pair in line.hours.items()}  # each recipe once
     device, core = (sum(pair[index] for pair in hours.values()) for index in (0, 1))
     uncounted = sum(line.uncounted for line in lines)
+    with_files = sum(line.with_files for line in lines)
     without = f", without {counted(uncounted, 'cell')} whose operations are not counted" if uncounted else ""
     text = [
         f"{len(lines)} tables, {len(results)} cells: "
         + ", ".join(f"{n} {status}" for status, n in statuses(results).items())
         + ".",
-        "ready: not run, but zoo has the recipe; zoo reproduce TABLE --report-only shows what others need.",
+        "ready: not run, but zoo has the recipe; zoo reproduce TABLE --report-only shows what others need. "
+        f"{with_files} of these cells need files that zoo does not download (zoo doctor).",
         f"It takes {costs.hours(device)} device-hours, {costs.hours(device / 8)} h on eight devices "
         f"and {costs.hours(core)} hours of a core{without}. Device-hours are estimated from counted FLOPs: "
         f"10 to 40% of {costs.PEAK / 1e12:.0f} TFLOP/s, {1e3 * costs.LAUNCH:.0f} ms an update or more.",

@@ -20,6 +20,7 @@ from zoo.reproduction.runs import (
     Finder,
     RecipeRuns,
     check_overrides,
+    data_of,
     data_places,
     directories,
     everything,
@@ -116,7 +117,9 @@ def report(table: Table, cells: Sequence[Cell] | None = None, runs: Path | None 
 
 
 def _needs(table: Table, key: str) -> str:
-    return costs.describe(table, key) or "to be run"
+    """Return what the runs of a recipe need, in words: hours, and files that zoo does not download."""
+    name, cost = data_of(table.recipes[key]), costs.describe(table, key) or "to be run"
+    return f"{cost} and the files of data={name}" if name in table.files else cost
 
 
 def recipe_runs(table: Table, cells: Sequence[Cell], runs: Sequence[Run]) -> dict[str, RecipeRuns]:

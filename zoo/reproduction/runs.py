@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from zoo.comparison.packed import unpacked
 from zoo.config import options
 from zoo.config.identities import Identities
 from zoo.config.overrides import split, to_text
+from zoo.config.places import search_path
 from zoo.errors import ZooError, unknown
 from zoo.record import CURVES, LIKELIHOOD, RECORD, write_atomic
 from zoo.reproduction.schema import Recipe, Table
@@ -116,6 +118,19 @@ def absent(recipe: Recipe) -> str:
         name = recipe.overrides.get(group)
         if name is not None and str(name) not in options(group):
             return f"{group} {name}"
+    return ""
+
+
+def data_of(recipe: Recipe) -> str:
+    """Return the name of a recipe's data set; empty if the recipe leaves the choice to the configuration."""
+    own = recipe.overrides.get("data")
+    if own is not None:
+        return str(own)
+    for root in search_path():
+        file = root / "experiment" / f"{recipe.overrides.get('experiment')}.yaml"
+        if file.exists():
+            chosen = re.search(r"^ *- override /data: *(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+            return chosen[1] if chosen else ""
     return ""
 
 

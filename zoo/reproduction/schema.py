@@ -242,6 +242,7 @@ class Table(Part):
         columns: by name, in order.
         recipes: by key.
         closed_forms: by key; those of the data are checked before any training.
+        files: the data sets whose files the user puts in place, since zoo does not download them.
         suspects: what could explain differences, and what is known about it.
         defaults: settings of every cell that does not have them itself.
         cells: the published values.
@@ -259,6 +260,7 @@ class Table(Part):
     columns: Annotated[dict[str, Column], Len(1)]
     recipes: dict[str, Recipe] = {}
     closed_forms: dict[str, ClosedForm] = {}
+    files: list[str] = []
     suspects: list[Suspect] = []
     defaults: dict[str, Any] = Field(default={}, exclude=True)
     cells: list[Cell]

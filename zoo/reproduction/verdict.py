@@ -254,7 +254,7 @@ def _result(
         )  # fmt: skip
 
     if ours is None:
-        needs = _needs(cell, by_recipe, costs)
+        needs = _needs(table, cell, by_recipe, costs)
         return result("not run", f"not run: needs {needs}", needs)
     seeds = len(ours.seeds) + len(ours.failed)
     if ours.value is None or 2 * len(ours.failed) >= seeds > 0:
@@ -314,12 +314,13 @@ def _basis(gap: Difference, ours: Ours) -> str:
     return "; ".join(notes)
 
 
-def _needs(cell: Cell, by_recipe: Mapping[str, RecipeRuns], costs: Mapping[str, str]) -> str:
+def _needs(table: Table, cell: Cell, by_recipe: Mapping[str, RecipeRuns], costs: Mapping[str, str]) -> str:
     """Return what a cell that is not run needs."""
     if cell.needs:
         return cell.needs
     if cell.closed_form is not None:
-        return "--check-data"
+        name = table.closed_forms[cell.closed_form].data.get("data")
+        return "--check-data" + (f" and the files of data={name}" if name in table.files else "")
     if cell.recipe is None:
         return "a recipe"
     runs = by_recipe.get(cell.recipe)
