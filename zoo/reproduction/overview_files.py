@@ -94,7 +94,7 @@ def reasons_markdown(lines: Sequence[Line]) -> str:
         suspects = [suspect for suspect in table.suspects if columns & set(suspect.columns)]
         text += [f"    - {md(suspect_text(suspect))}" for suspect in suspects]
         if not suspects:
-            text.append("    - No cause is known, and none was looked for.")
+            text.append("    - The table names no suspect.")
     return "\n".join(text) + "\n" if text else "Every cell that was run agrees.\n"
 
 

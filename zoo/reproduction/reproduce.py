@@ -107,8 +107,8 @@ def report(table: Table, cells: Sequence[Cell] | None = None, runs: Path | None 
     by_recipe = recipe_runs(table, cells, every_run)
     for one in by_recipe.values():
         warnings += one.stale
-    found = stored(directories(table, runs))
-    fingerprints = {key: one for key, one in found.items() if key in table.closed_forms}
+    stored_fits = stored(directories(table, runs))
+    fingerprints = {key: fit for key, fit in stored_fits.items() if key in table.closed_forms}
     needs = {key: _needs(table, key) for key in by_recipe}
     chosen = {
         id(run): run for one in by_recipe.values() for run in [*one.full.values(), *one.partial.values()]
