@@ -24,6 +24,9 @@ Make = Callable[[], Jobs]
 class Flow:
     """A flow, zoo's or a peer's, whose density, training step and sampling are timed.
 
+    In evaluation zoo computes the weights of linear layers once. nflows and normflows do so on request, which
+    is made here.
+
     Args:
         module: module with the parameters.
         log_prob: function from a batch to log-densities.
@@ -34,6 +37,9 @@ class Flow:
         self, module: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], object] | None
     ) -> None:
         self.module, self.log_prob, self.draw = module, log_prob, sample
+        for layer in module.modules():
+            if hasattr(layer, "use_cache"):
+                layer.use_cache()
 
     def jobs(self, x: Tensor) -> Jobs:
         self.module.train()

@@ -1,4 +1,4 @@
-"""The leads for speed that were there before the work began, and what became of each."""
+"""What could make zoo faster, as it was listed before the work on speed began, and what became of it."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def aims(rows: list[Row]) -> str:
 
 
 def _verdict(row: Row, least: float) -> str:
-    """Return whether a row reaches the speed ``least``, and whether its interval leaves that open."""
+    """Return in words whether a row reaches the speed ``least``, and whether its error leaves that open."""
     value, low, high = speed(row)
     word = "reached" if value >= least else "**missed**"
     return f"{word}, within the error" if low < least <= high else word

@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md: loop, processes, start-up, quickstart, ideas and GPUs, with aims.
+"""The tables of docs/speed.md, which say what was measured beside what was aimed at.
 
 Every number comes from a file that a benchmark wrote; what has no file yet is called not measured. The aims
 are data here, so that a table says itself whether one is reached or missed.

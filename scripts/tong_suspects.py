@@ -116,8 +116,8 @@ def of_pair(pair: str, runs: list[Any]) -> dict[str, Any]:
     found: dict[str, dict[str, list[float]]] = {}
     for run in runs:
         model = run.record.provenance.config["model"]
-        if run.record.data != pair or model.get("path", "straight") != "straight":  # I-CFM and OT-CFM, not FM
-            continue
+        if run.record.data != pair or model.get("path", "straight") != "straight":
+            continue  # another pair, or a run of the row FM, whose paths are not straight
         seed = run.record.provenance.config["data"]["data_seed"]
         kind = "data drawn by run" if seed == run.record.seed else "one draw of the data"
         name = f"{model['coupling']}, {kind}"

@@ -10,6 +10,7 @@ import shutil
 import aims
 import cases
 import growth
+import jobs
 import measured
 import pytest
 import report
@@ -384,3 +385,10 @@ def test_a_floor_trains_with_three_products_for_one():
             jobs[task].run()
         counts[task] = counter.get_total_flops()
     assert counts == {"density": 2 * 7 * (15 + 10), "train": 3 * 2 * 7 * (15 + 10)}
+
+
+def test_peers_keep_their_weights_in_evaluation_as_zoo_does():
+    linear = pytest.importorskip("nflows.transforms").LULinear(3)
+    flow = jobs.Flow(torch.nn.Sequential(linear), lambda x: linear(x)[1], None)
+    flow.density(torch.randn(2, 3))()
+    assert linear.cache.weight is not None

@@ -92,7 +92,7 @@ def test_a_recalled_error_counts_as_not_published():
 
 @pytest.mark.parametrize("grade", ["A", "M"])
 def test_a_paper_that_states_a_spread_over_runs_is_compared_by_runs_alone(grade):
-    """Both sides have the same test points, whose error does not make a difference of means uncertain."""
+    """Both means are over the same test points: other points would move both, and not their difference."""
     certain, noisy = (
         only(table(ERROR | {"error_grade": grade}), made(3.0, 3.1, 2.9, error=error)).difference
         for error in (1e-9, 5.0)

@@ -73,7 +73,7 @@ def verdicts_markdown(lines: Sequence[Line]) -> str:
 
 
 def reasons_markdown(lines: Sequence[Line]) -> str:
-    """Return the cells of ours that do not agree, by table, and what is known of the cause."""
+    """Return, table by table, the cells that do not agree with the paper, and the causes considered."""
     text = []
     for line in lines:
         unlike = [

@@ -180,7 +180,7 @@ def foot(report: Report) -> Foot:
 
 
 def suspect_text(suspect: Suspect) -> str:
-    """Return the sentence about a possible cause of a difference, and what is known of it."""
+    """Return a sentence: which differences a cause might explain, and what speaks for and against it."""
     where = ", ".join(suspect.columns)
     return f"Suspect for {where}: {_bare(suspect.what)}: {suspect.finding}, {_bare(suspect.by)}."
 

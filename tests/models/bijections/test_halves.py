@@ -120,14 +120,14 @@ def test_every_layer_and_nested_chain_calls_its_hooks_and_they_may_change_the_re
             handle = layer.register_forward_hook(lambda module, given, out: (2 * out[0], out[1]))
             results.append(chain(x)[0])
             handle.remove()
-        if type(layer) is Permutation:  # only moves values, by a method of its own
+        if type(layer) is Permutation:  # every chain asks it to move values, which calls no hooks
             continue
         torch.testing.assert_close(*results, rtol=0, atol=1e-12)
         assert not torch.allclose(results[1], unchanged), f"layer {place} was not called"
 
 
 class Doubling(AffineCoupling):
-    """A coupling whose first output is twice as large."""
+    """An affine coupling that doubles z."""
 
     def forward(self, x, context=None):
         z, log_det = super().forward(x, context)
@@ -140,3 +140,16 @@ def test_a_coupling_of_ones_own_is_called():
     x = torch.randn(3, 4)
     for ours, theirs in zip(HalvesChain(series)(x), Chain(series)(x), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["inverse", "invert"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_inverse_that_was_replaced_on_a_coupling_or_a_nested_chain_is_called(name, place):
+    plain = Chain(layers(5)).eval()
+    halves = HalvesChain([*plain.layers]).eval()
+    z = torch.randn(3, 5)
+    replaced = (torch.zeros(3, 5), torch.zeros(3)) if name == "inverse" else torch.zeros(3, 5)
+    setattr(halves.layers[place], name, lambda z, context=None: replaced)
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            torch.testing.assert_close(getattr(halves, name)(z), getattr(plain, name)(z))

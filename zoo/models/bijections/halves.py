@@ -17,16 +17,17 @@ from zoo.models.bijections.coupling import Coupling, Halves
 from zoo.models.networks.mlp import is_untouched
 
 Parts = tuple[Tensor, Tensor]
-WHOLE = ("forward", "inverse", "invert")  # methods that take a whole event, which a run leaves out
+# The maps of a whole event, by a coupling: a run does not call them, since it passes on the halves alone.
+WHOLE = ("forward", "inverse", "invert")
 
 
 class HalvesChain(Chain):
     """A :class:`Chain` that divides an event once for a series of couplings of its halves.
 
     The map and the state dict are those of a :class:`Chain`. The layers of nested chains count as its own. A
-    layer that is not a coupling of halves gets the whole event, and so does a coupling with hooks or a
-    ``forward`` of its own. While hooks listen to a nested chain or to all modules, every layer is called as
-    in a :class:`Chain`.
+    layer that is not a coupling of halves gets the whole event, and so does a coupling with hooks or a map of
+    its own. While hooks listen to a nested chain or to all modules, every layer is called as in a
+    :class:`Chain`.
 
     Args:
         layers: in the order data to latent. All couplings have the same halves; either one may be changed.
@@ -39,15 +40,20 @@ class HalvesChain(Chain):
         self._nested = tuple(_nested_chains(self))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if _has_any_global_hook() or not all(is_untouched(chain, Chain) for chain in self._nested):
-            return super().forward(x, context)
-        return self._in_runs[0].forward(x, context)
+        compute = super().forward if self._listened_to() else self._in_runs[0].forward
+        return compute(x, context)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._in_runs[0].inverse(z, context)
+        compute = super().inverse if self._listened_to() else self._in_runs[0].inverse
+        return compute(z, context)
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return self._in_runs[0].invert(z, context)
+        compute = super().invert if self._listened_to() else self._in_runs[0].invert
+        return compute(z, context)
+
+    def _listened_to(self) -> bool:
+        """Return whether hooks of all modules, or a nested chain that was changed, need every call."""
+        return _has_any_global_hook() or not all(is_untouched(chain, Chain) for chain in self._nested)
 
 
 class ShortRun(Bijection):
@@ -93,8 +99,12 @@ class CouplingRun(Bijection):
         self.couplings = cast("tuple[Coupling, ...]", tuple(couplings))
         self.one_by_one = Chain(couplings)
 
+    def _touched(self) -> bool:
+        """Return whether a coupling has hooks or a map of its own, so that it must be called."""
+        return not all(is_untouched(coupling, type(coupling)) for coupling in self.couplings)
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if not all(is_untouched(coupling, type(coupling)) for coupling in self.couplings):
+        if self._touched():
             return self.one_by_one.forward(x, context)
         parts, log_det = self._split(x), None
         for coupling in self.couplings:
@@ -103,6 +113,8 @@ class CouplingRun(Bijection):
         return self._join(parts), cast("Tensor", log_det)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self._touched():
+            return self.one_by_one.inverse(z, context)
         parts, log_det = self._split(z), None
         for coupling in reversed(self.couplings):
             halves, of_layer = coupling.inverse_parts(*_ordered(coupling, parts), context)
@@ -110,6 +122,8 @@ class CouplingRun(Bijection):
         return self._join(parts), cast("Tensor", log_det)
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        if self._touched():
+            return self.one_by_one.invert(z, context)
         parts = self._split(z)
         for coupling in reversed(self.couplings):
             parts = _ordered(coupling, coupling.invert_parts(*_ordered(coupling, parts), context))

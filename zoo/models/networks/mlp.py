@@ -81,10 +81,14 @@ def run_dense(layers: nn.Sequential, x: Tensor) -> Tensor:
 def is_untouched(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Return whether a module is of this class itself, without hooks or a ``forward`` of its own.
 
-    A hook, a parametrisation (such as spectral normalisation) or a subclass may compute something else.
+    A hook, a parametrisation (such as spectral normalisation) or a subclass may compute something else; so
+    may an ``inverse`` or ``invert`` of a layer of a flow.
     """
+    own = module.__dict__
     return type(module) is kind and not (
-        "forward" in module.__dict__
+        "forward" in own
+        or "inverse" in own
+        or "invert" in own
         or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
