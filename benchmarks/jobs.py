@@ -24,8 +24,8 @@ Make = Callable[[], Jobs]
 class Flow:
     """A flow, zoo's or a peer's, whose density, training step and sampling are timed.
 
-    In evaluation zoo computes the weights of linear layers once. nflows and normflows do so on request, which
-    is made here.
+    In evaluation zoo computes the weights of linear layers once. nflows does so on request, which is made
+    here. normflows' layers cannot: their inverse calls a function that torch has no longer.
 
     Args:
         module: module with the parameters.
@@ -38,7 +38,7 @@ class Flow:
     ) -> None:
         self.module, self.log_prob, self.draw = module, log_prob, sample
         for layer in module.modules():
-            if hasattr(layer, "use_cache"):
+            if hasattr(layer, "use_cache") and not type(layer).__module__.startswith("normflows"):
                 layer.use_cache()
 
     def jobs(self, x: Tensor) -> Jobs:
