@@ -23,28 +23,35 @@ from zoo.record import write_atomic
 FOLDER = Path("results/papers/svae_table1")
 PIXELS = 784
 WARMUP = 100  # epochs
-RULES = {  # epochs of look-ahead, and the first epoch from which they are counted
-    "50 from the end of the warm-up (ours)": (50, WARMUP),
-    "50 from the first epoch": (50, 0),
-    "20 from the end of the warm-up": (20, WARMUP),
-    "10 from the end of the warm-up": (10, WARMUP),
-    "10 from the first epoch": (10, 0),
+RULES = {  # epochs of look-ahead, the epoch from which they are counted, and the last epoch, if there is one
+    "50 from the end of the warm-up (ours)": (50, WARMUP, None),
+    "50 from the first epoch": (50, 0, None),
+    "50, at most 500 epochs": (50, WARMUP, 500),
+    "50, at most 300 epochs": (50, WARMUP, 300),
+    "50, at most 200 epochs": (50, WARMUP, 200),
+    "30 from the end of the warm-up": (30, WARMUP, None),
+    "20 from the end of the warm-up": (20, WARMUP, None),
+    "10 from the end of the warm-up": (10, WARMUP, None),
 }
 OURS = next(iter(RULES))
 
 Chosen = tuple[int, float]  # an epoch, and the bound of the validation images in nats
 
 
-def chosen(bounds: Sequence[float], look_ahead: int, start: int) -> Chosen:
-    """Return the best epoch, from 1 on, before the first ``look_ahead`` in a row without a better one.
+def chosen(bounds: Sequence[float], look_ahead: int, start: int, last: int | None = None) -> Chosen:
+    """Return the best epoch, from 1 to ``last``, before the first ``look_ahead`` without a better one.
+
+    Those up to ``start`` are not counted.
 
     >>> chosen([1.0, 3.0, 2.0, 2.5, 4.0], look_ahead=2, start=0)
     (2, 3.0)
     >>> chosen([1.0, 3.0, 2.0, 2.5, 4.0], look_ahead=2, start=3)
     (5, 4.0)
+    >>> chosen([1.0, 3.0, 2.0, 2.5, 4.0], look_ahead=2, start=3, last=4)
+    (2, 3.0)
     """
     best = 1, bounds[0]
-    for epoch, bound in enumerate(bounds, 1):
+    for epoch, bound in enumerate(bounds[:last], 1):
         if bound > best[1]:
             best = epoch, bound
         elif epoch - max(best[0], start) >= look_ahead:
