@@ -48,16 +48,18 @@ def test_no_one_number_of_importance_samples_gives_the_published_likelihoods(dis
         alike[dim] = [number for number, value in ours.items() if abs(value - found["published"]) < MARGIN]
         if not alike[dim]:
             assert ours["1"] < found["published"] < ours["10"]
-    assert alike == {"2": [], "5": ["10"], "10": ["50", "100"], "20": ["500"]}, "the table's suspect says so"
+    assert alike == {"2": [], "5": ["10"], "10": ["50", "100"], "20": ["500"], "40": ["500"]}, (
+        "the table's suspect says so"
+    )
 
 
-def test_the_authors_estimate_with_as_many_samples_gives_the_published_distances(distances):
-    above = {dim: found["500"] - found["published"] for dim, found in distances.items()}
-    for found in distances.values():
-        assert abs(found["500 authors"] - found["published"]) < 0.3
-    assert {dim for dim, value in above.items() if value > MARGIN} == {"2", "5", "10"}
-    assert max(above.values()) < 2.4
-    assert above["20"] < 0
+def test_the_authors_estimate_gives_the_published_distances_where_the_divergences_are_alike(distances):
+    def beyond(estimate: str) -> list[float]:
+        return [round(found[estimate] - found["published"], 1) for found in distances.values()]
+
+    assert [*distances] == ["2", "5", "10", "20", "40"]
+    assert beyond("500") == [2.4, 1.8, 0.5, -0.5, -0.2]
+    assert beyond("500 authors") == [-0.1, -0.2, -0.3, 0.2, 0.7]
 
 
 def test_the_authors_estimate_is_reconstruction_and_log_mean_weight(monkeypatch):
@@ -94,17 +96,18 @@ def test_no_start_of_the_look_ahead_changes_a_run_and_a_shorter_one_is_worse_in_
         assert max(shorter) < 0, name
 
 
-def test_with_300_epochs_at_most_only_twenty_dimensions_lose_as_much_as_they_are_above():
+def test_with_300_epochs_at_most_the_widest_rows_lose_what_one_of_them_is_above():
     cells = {cell.name: cell for cell in load("svae_table1").cells}
     ours = json.loads((FOLDER / "suspects.json").read_text(encoding="utf-8"))
     rows = stopping_of_gaussian_rows()
     lost = {row: -changes["50, at most 300 epochs"] for row, changes in rows.items()}
     above = ours["20"]["by_samples"]["1"]["mean"] - cells["N-VAE d=20/ELBO"].value
     assert lost["N-VAE d=20"] == pytest.approx(above, abs=0.05)
+    assert lost["N-VAE d=40"] == pytest.approx(lost["N-VAE d=20"], abs=0.05)
     assert lost["N-VAE d=10"] < 0.2
     assert max(lost["N-VAE d=2"], lost["N-VAE d=5"]) < 0.02
     by_500 = {row: -changes["50, at most 500 epochs"] for row, changes in rows.items()}
-    assert 0 < by_500.pop("N-VAE d=20") < 0.1
+    assert 0 < max(by_500.pop("N-VAE d=20"), by_500.pop("N-VAE d=40")) < 0.1
     assert set(by_500.values()) == {0}
 
 
