@@ -4,9 +4,9 @@
 
 A run ends after 50 epochs without a better evidence lower bound of the validation images, counted from the
 end of the KL's warm-up at the earliest, and the best epoch is tested. A rule that stops earlier can be
-replayed on the curve. For each row, by its latent dimensions, stopping.json and stopping.md in
-results/papers/svae_table1 receive the epoch that a rule chooses and the bound there less that of our rule, as
-mean and deviation over the seeds. Rules that wait for longer cannot be replayed.
+replayed on the curve. For each row, stopping.json and stopping.md in results/papers/svae_table1 receive the
+epoch that a rule chooses and the bound there less that of our rule, as mean and deviation over the seeds.
+Rules that wait for longer cannot be replayed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def by_rule(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """Return the file's text: a row a rule and a number of latent dimensions."""
+    """Return the file's text."""
     lines = [
         "Epoch that a stopping rule chooses and the evidence lower bound of the validation images there",
         "less that of our rule, in nats: means over the seeds ± deviation (`scripts/svae_stopping.py`).",
@@ -92,21 +92,20 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def row_of(run: Run) -> tuple[str, int]:
-    """Return the name of the table's row, in parts that sort."""
-    model = run.record.provenance.config["model"]
-    return ("N-VAE" if model["posterior"] == "gaussian" else "S-VAE"), model["latent_dim"]
+def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return the runs of each row, by its name, in the table's order."""
+    found: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        model = run.record.provenance.config["model"]
+        name = "N-VAE" if model["posterior"] == "gaussian" else "S-VAE"
+        found.setdefault((name, model["latent_dim"]), []).append(run)
+    return {f"{name} d={dim}": found[name, dim] for name, dim in sorted(found)}
 
 
 def main() -> None:
     """Replay the rules on every archived run and write both files."""
-    rows: dict[tuple[str, int], list[Run]] = {}
-    for run in collect([FOLDER / "records.tar.xz"])[0]:
-        rows.setdefault(row_of(run), []).append(run)
-    content = {
-        f"{name} d={dim}": {"seeds": len(runs), "rules": by_rule(runs)}
-        for (name, dim), runs in sorted(rows.items())
-    }
+    rows = by_row(collect([FOLDER / "records.tar.xz"])[0])
+    content = {row: {"seeds": len(runs), "rules": by_rule(runs)} for row, runs in rows.items()}
     write_atomic(FOLDER / "stopping.json", json.dumps(content, indent=1) + "\n")
     write_atomic(FOLDER / "stopping.md", markdown(content))
     print(FOLDER / "stopping.md")
