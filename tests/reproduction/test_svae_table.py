@@ -8,14 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import svae_start
 import svae_stopping
 import svae_suspects
 import torch
 
 from zoo.comparison.collect import collect
+from zoo.config import compose_run, to_dict
 from zoo.data.spec import DataSpec
 from zoo.models.vae_dense import DenseVAE
 from zoo.reproduction import load
+from zoo.sweep.definition import expand, find_sweep, read_sweep
 
 FOLDER = Path("results/papers/svae_table1")
 UPDATES = 781  # of an epoch
@@ -115,6 +118,41 @@ def test_with_300_epochs_at_most_the_widest_rows_lose_what_one_of_them_is_above(
     by_500 = {row: -changes["50, at most 500 epochs"] for row, changes in rows.items()}
     assert 0 < max(by_500.pop("N-VAE d=20"), by_500.pop("N-VAE d=40")) < 0.1
     assert set(by_500.values()) == {0}
+
+
+def test_the_start_of_glorot_and_bengio_has_their_bounds():
+    torch.manual_seed(0)
+    model = svae_start.GlorotVAE(DataSpec((1, 28, 28), levels=2), latent_dim=5)
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    assert len(layers) == 6
+    for layer in layers:
+        bound = math.sqrt(6 / sum(layer.weight.shape))
+        assert 0.97 * bound < layer.weight.abs().max() <= bound
+        assert not layer.bias.any()
+
+
+def test_the_sweep_of_starts_has_the_tables_recipe_but_for_start_and_look_ahead():
+    jobs = expand(read_sweep(find_sweep("papers/svae_start")), [])
+    assert len(jobs) == 6
+    for overrides in jobs:
+        config = compose_run(overrides)
+        row = f"d{config.model.latent_dim}"
+        table = compose_run(
+            [f"{name}={value}" for name, value in load("svae_table1").recipes[row].overrides.items()]
+        )
+        ours, theirs = to_dict(config), to_dict(table)
+        assert ours["model"].pop("_target_") == "svae_start.GlorotVAE"
+        assert theirs["model"].pop("_target_") == "zoo.models.vae_dense.DenseVAE"
+        assert (ours["training"].pop("patience"), theirs["training"].pop("patience")) == (100, 50)
+        for part in ("model", "data", "training", "evaluation"):
+            assert ours[part] == theirs[part]
+
+
+def test_bounds_are_those_at_the_epochs_that_the_look_ahead_chooses():
+    falling = [0.0] * svae_start.WARMUP
+    curves = [[*falling, 1.0, *[0.5] * 60, 2.0, *[0.0] * 100], [*falling, 3.0, *[0.0] * 200]]
+    assert svae_start.bounds(curves, 50) == pytest.approx({"mean": 2.0, "deviation": math.sqrt(2)})
+    assert svae_start.bounds(curves, 100) == pytest.approx({"mean": 2.5, "deviation": math.sqrt(0.5)})
 
 
 def stopping_of_gaussian_rows() -> dict[str, dict[str, float]]:
