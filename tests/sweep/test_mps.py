@@ -71,8 +71,12 @@ class Place:
         )  # both at a time
 
     def install(self, fails="") -> None:
-        program = self.root / "bin" / PROGRAM
-        program.write_text(FAKE.format(python=sys.executable, calls=self.calls_file, fails=fails))
+        self.program(PROGRAM, FAKE.format(python=sys.executable, calls=self.calls_file, fails=fails))
+
+    def program(self, name: str, text: str) -> None:
+        """Put a program on the path of the machine."""
+        program = self.root / "bin" / name
+        program.write_text(text)
         program.chmod(0o755)
 
     def jobs(self, do: str) -> None:
@@ -211,6 +215,8 @@ def test_what_cannot_share_a_gpu_is_refused_in_a_sentence(place, capsys):
     assert "run on the CPU" in refused(place, capsys, *cpu)
     assert "jobs of one GPU each" in refused(place, capsys, *several)
     assert "jobs of one GPU each" in refused(place, capsys, *ARGUMENTS, "trainer.devices=auto")
+    for name in ("sbatch", "squeue"):  # a login node, whether or not Slurm is installed here
+        place.program(name, "#!/bin/sh\nexit 1\n")
     assert "those of Slurm" in refused(place, capsys, *ARGUMENTS, "launcher=slurm")
     assert "launcher=slurm" in refused(place, capsys, *ARGUMENTS, "--submit"), "there is nothing to submit"
     assert not place.left()
