@@ -242,11 +242,11 @@ STATED: dict[str, dict[str, Any]] = {
             "training": {**PENALISED, "lr": lr},
         }
         for row, lr, model in (
-            ("made", 1e-3, {"log_scale_bound": None}),
-            ("made_mog", 1e-3, {"components": 10, "log_scale_bound": None}),
-            ("maf5", 1e-4, {"layers": 5, "batch_norm": True, "log_scale_bound": None}),
-            ("maf10", 1e-4, {"layers": 10, "batch_norm": True, "log_scale_bound": None}),
-            ("maf_mog", 1e-4, {"layers": 5, "components": 10, "batch_norm": True}),
+            ("made", 1e-3, {"degrees": "cyclic", "log_scale_bound": None}),
+            ("made_mog", 1e-3, {"degrees": "cyclic", "components": 10, "log_scale_bound": None}),
+            ("maf5", 1e-4, {"degrees": "cyclic", "layers": 5, "batch_norm": True, "log_scale_bound": None}),
+            ("maf10", 1e-4, {"degrees": "cyclic", "layers": 10, "batch_norm": True, "log_scale_bound": None}),
+            ("maf_mog", 1e-4, {"degrees": "cyclic", "layers": 5, "components": 10, "batch_norm": True}),
             ("realnvp5", 1e-4, {"layers": 5, "separate": True, "normalisation": "batchnorm_full"}),
             ("realnvp10", 1e-4, {"layers": 10, "separate": True, "bound": None}),
         )

@@ -33,7 +33,7 @@ def test_a_row_of_mafs_image_table_has_the_stated_settings_and_size(overrides):
     assert (model.activation, model.log_scale_bound) == ("relu", None)
     assert model.order == ("reversed" if flow else "natural")
     assert model.pixels.alpha == {"mnist": 1e-6, "cifar10": 0.05}[data]
-    assert model.degrees == {"mnist": "spread", "cifar10": "random"}[data]
+    assert model.degrees == {"mnist": "cyclic", "cifar10": "random"}[data]
     assert (training.batch_size, training.weight_decay, training.lr) == (100, 1e-6, 1e-4 if flow else 1e-3)
     spec = SPECS[data]
     with torch.device("meta"):

@@ -11,9 +11,9 @@ from zoo.models.bijections.base import Chain
 from zoo.models.core.distributions import Base
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
-from zoo.models.families.autoregressive import Degrees, Order, degree_seed, flattened, reorder
+from zoo.models.families.autoregressive import Order, flattened, reorder
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation
+from zoo.models.networks.masked import Activation, Degrees
 
 
 class GaussianMADE(Flow):
@@ -27,8 +27,7 @@ class GaussianMADE(Flow):
     Args:
         spec: the data.
         hidden: widths of the MADE's hidden layers.
-        activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        degrees: degrees of the hidden units: ``spread`` evenly, or ``random``.
+        activation, residual, degrees: see :class:`~zoo.models.networks.made.MADE`.
         order: order of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
         log_scale_bound: bound on each |s|; None for none.
         pixels: preprocessing of integer pixels.
@@ -60,7 +59,7 @@ class GaussianMADE(Flow):
             log_scale_bound=log_scale_bound,
             activation=activation,
             residual=residual,
-            draw=degree_seed(degrees, 0),
+            degrees=degrees,
         )
         super().__init__(
             spec,

@@ -10,15 +10,13 @@ from zoo.models.bijections.base import Chain
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.autoregressive import (
-    Degrees,
     MixtureMADE,
     Order,
-    degree_seed,
     flattened,
     reorder,
 )
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation
+from zoo.models.networks.masked import Activation, Degrees
 
 
 class MADEMoG(Flow):
@@ -31,8 +29,7 @@ class MADEMoG(Flow):
         spec: the data.
         components: Gaussians for each dimension.
         hidden: widths of the MADE's hidden layers.
-        activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        degrees: degrees of the hidden units: ``spread`` evenly, or ``random``.
+        activation, residual, degrees: see :class:`~zoo.models.networks.made.MADE`.
         order: order of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
         log_scale_bound: bound on each |s|; None for none, as in the paper.
         pixels: preprocessing of integer pixels.
@@ -64,7 +61,7 @@ class MADEMoG(Flow):
             activation=activation,
             residual=residual,
             log_scale_bound=log_scale_bound,
-            draw=degree_seed(degrees, 0),
+            degrees=degrees,
         )
         super().__init__(
             spec,

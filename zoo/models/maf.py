@@ -13,9 +13,9 @@ from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.core.distributions import Base
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
-from zoo.models.families.autoregressive import Degrees, Order, degree_seed, flattened, stack
+from zoo.models.families.autoregressive import Order, flattened, stack
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation
+from zoo.models.networks.masked import Activation, Degrees
 
 
 class MAF(Flow):
@@ -31,7 +31,8 @@ class MAF(Flow):
         layers: number of autoregressive layers L.
         hidden: widths of the hidden layers of each layer's MADE.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        degrees: degrees of the hidden units: ``spread`` evenly, or ``random`` (as in the paper on CIFAR-10).
+        degrees: degrees of the hidden units, see :class:`~zoo.models.networks.made.MADE`; in the paper they
+            are ``cyclic``, and ``random`` on CIFAR-10.
         order: order of the dimensions from one layer to the next: ``reversed`` (the paper's), ``random``
             (drawn for each layer, the first too) or ``natural`` (the same for all).
         batch_norm: batch normalisation after each layer, which evaluates with the statistics of the whole
@@ -78,7 +79,7 @@ class MAF(Flow):
         )
 
         def layer(index: int) -> list[Bijection]:
-            bijection = affine(draw=degree_seed(degrees, index))
+            bijection = affine(degrees=degrees, draw=index)
             return [bijection, BatchNorm(spec.dim, "training set")] if batch_norm else [bijection]
 
         super().__init__(

@@ -14,15 +14,13 @@ from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.autoregressive import (
-    Degrees,
     MixtureMADE,
     Order,
-    degree_seed,
     flattened,
     stack,
 )
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation
+from zoo.models.networks.masked import Activation, Degrees
 
 
 class MAFMoG(Flow):
@@ -69,11 +67,11 @@ class MAFMoG(Flow):
             "residual": residual,
             "input_bound": input_bound,
         }
-        base = MixtureMADE(spec.dim, components, draw=degree_seed(degrees, layers), **shared)
+        base = MixtureMADE(spec.dim, components, degrees=degrees, draw=layers, **shared)
         affine = partial(MaskedAffineAutoregressive, spec.dim, **shared)
 
         def layer(index: int) -> list[Bijection]:
-            bijection = affine(draw=degree_seed(degrees, index))
+            bijection = affine(degrees=degrees, draw=index)
             return [bijection, BatchNorm(spec.dim, "training set")] if batch_norm else [bijection]
 
         super().__init__(

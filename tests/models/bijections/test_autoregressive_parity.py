@@ -19,8 +19,9 @@ from zoo.models.bijections.spline import RAW_SLOPE, rational_quadratic
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
 from zoo.models.families.flow import Flow
 from zoo.models.networks.made import MADE
+from zoo.models.networks.masked import Degrees
 
-DIM, HIDDEN, BINS = 5, 12, 6  # a width that is a multiple of D - 1, so that all have the same degrees
+DIM, HIDDEN, BINS = 5, 12, 6  # a width that is a multiple of D - 1, so that spread degrees are cyclic ones
 
 
 class LikeNflows(MaskedAutoregressive):
@@ -114,14 +115,15 @@ def nflows_layers(net: Any) -> list[nn.Module]:
     return [net.initial_layer, *blocks, net.final_layer]
 
 
+@pytest.mark.parametrize(("hidden", "degrees"), [(HIDDEN, "spread"), (HIDDEN + 2, "cyclic")])
 @pytest.mark.parametrize("residual", [False, True])
-def test_affine_layers_equal_those_of_nflows(residual: bool) -> None:
+def test_affine_layers_equal_those_of_nflows(residual: bool, hidden: int, degrees: Degrees) -> None:
     from nflows.transforms import MaskedAffineAutoregressiveTransform
 
     peer = perturbed(
-        MaskedAffineAutoregressiveTransform(DIM, HIDDEN, num_blocks=2, use_residual_blocks=residual)
+        MaskedAffineAutoregressiveTransform(DIM, hidden, num_blocks=2, use_residual_blocks=residual)
     )
-    network = MADE(DIM, 2, (HIDDEN,) * 3, residual=residual).double()
+    network = MADE(DIM, 2, (hidden,) * 3, residual=residual, degrees=degrees).double()
     layers = nflows_layers(peer.autoregressive_net)
     if residual:  # within a residual block all layers have one order of the units
         assert torch.equal(layers[1].mask, layers[2].mask)

@@ -125,5 +125,5 @@ def test_a_model_of_drawn_degrees_is_built_again_with_the_same_masks(make: Any) 
     spread = make(spec, hidden=(30, 30)).double().eval()
     spread.load_state_dict({k: v for k, v in model.state_dict().items() if "mask" not in k}, strict=False)
     assert (spread.log_prob(x) - model.log_prob(x)).abs().min() > 0
-    with pytest.raises(zoo.ZooError, match=r"model\.degrees must be spread or random; got 'drawn'"):
+    with pytest.raises(zoo.ZooError, match=r"model\.degrees must be spread, cyclic or random; got 'drawn'"):
         make(spec, degrees="drawn")

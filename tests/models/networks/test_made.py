@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo
 from zoo.models.networks import masked
 from zoo.models.networks.made import MADE
-from zoo.models.networks.masked import MaskedLinear, drawn_degrees, spread_degrees
+from zoo.models.networks.masked import Degrees, MaskedLinear, cyclic_degrees, drawn_degrees, spread_degrees
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,13 @@ def test_dropout_is_for_training_only() -> None:
     assert not torch.equal(network(x), network(x))
 
 
+@pytest.mark.parametrize("degrees", ["cyclic", "random"])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("context", [0, 2])
-def test_drawn_degrees_make_an_autoregressive_network_too(context: int, residual: bool) -> None:
-    network = perturbed(MADE(7, 3, (40, 40), context=context, residual=residual, draw=1))
+def test_other_degrees_make_an_autoregressive_network_too(
+    context: int, residual: bool, degrees: Degrees
+) -> None:
+    network = perturbed(MADE(7, 3, (40, 40), context=context, residual=residual, degrees=degrees, draw=1))
     x, c = normal(7), normal(1, context, seed=2) if context else None
     jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None], c)[0], x)
     depends = jacobian.abs().sum(1) > 0
@@ -127,9 +130,20 @@ def test_degrees_are_drawn_uniformly_from_those_below_and_not_spread() -> None:
     assert not counts[:3].any()
     expected = 20000 / 8
     assert float((counts[3:] - expected).square().sum() / expected) < 24.3, "chi-square of 7, 0.1 %"
-    first, second = MADE(300, hidden=(16, 2000), draw=0).degrees
+    first, second = MADE(300, hidden=(16, 2000), degrees="random").degrees
     assert int(second[0]) >= int(first[0]) > 1, "from the least degree of the layer below"
-    assert not torch.equal(first, MADE(300, hidden=(16, 2000), draw=1).degrees[0])
+    assert not torch.equal(first, MADE(300, hidden=(16, 2000), degrees="random", draw=1).degrees[0])
+
+
+@pytest.mark.filterwarnings("ignore:MADE with")
+def test_cyclic_degrees_count_from_the_first_input_and_begin_again() -> None:
+    for network in (MADE(784, 1, (1024, 1024), degrees="cyclic"), MADE(5, 1, (9, 3), degrees="cyclic")):
+        choices = network.dim - 1
+        for layer in network.degrees:
+            assert layer.tolist() == sorted(unit % choices + 1 for unit in range(len(layer)))
+    assert cyclic_degrees(100, 784).tolist() == [*range(1, 101)]
+    assert cyclic_degrees(5, 3, 0).tolist() == [0, 0, 1, 1, 2], "from 0 with a context"
+    assert cyclic_degrees(3, 1).tolist() == [0, 0, 0], "one dimension has no dimensions before it"
 
 
 @pytest.mark.parametrize("parameters", [1, 2, 3, 5])

@@ -14,7 +14,7 @@ from zoo.models.bijections.base import Bijection
 from zoo.models.core.functional import for_products, soft_clamp, sum_event
 from zoo.models.networks.made import MADE
 from zoo.models.networks.made_sweep import Array, ArrayStep
-from zoo.models.networks.masked import Activation
+from zoo.models.networks.masked import Activation, Degrees
 
 LARGE_LOG = 700.0  # math.exp(x) overflows, which raises an error, from x = 709.8 on
 
@@ -119,7 +119,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
             most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, as in the
             paper; z may then overflow far from the data, where the density is 0, or an error if later layers
             turn it into NaN.
-        activation, residual, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, degrees, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
     """
 
     @checked("model")
@@ -132,7 +132,8 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         log_scale_bound: PositiveFloat | None = 5.0,
         activation: Activation = "relu",
         residual: bool = False,
-        draw: int | None = None,
+        degrees: Degrees = "spread",
+        draw: NotNegative = 0,
         input_bound: PositiveFloat | None = None,
     ) -> None:
         network = MADE(
@@ -142,6 +143,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
             context=context,
             activation=activation,
             residual=residual,
+            degrees=degrees,
             draw=draw,
             input_bound=input_bound,
         )

@@ -1,4 +1,4 @@
-"""Parts of autoregressive flows: orders of the dimensions, seeds of degrees, a mixture base."""
+"""Parts of autoregressive flows: orders of the dimensions, a mixture base."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import preprocess
 from zoo.models.networks.made import MADE
-from zoo.models.networks.masked import Activation
+from zoo.models.networks.masked import Activation, Degrees
 
 Order = Literal["natural", "reversed", "random"]
-Degrees = Literal["spread", "random"]
 
 
 def flattened(spec: DataSpec, pixels: Pixels) -> list[Bijection]:
@@ -40,11 +39,6 @@ def reorder(order: Order, dim: int) -> list[Bijection]:
     if order == "natural":
         return []
     return [Reverse() if order == "reversed" else Permutation(torch.randperm(dim))]
-
-
-def degree_seed(degrees: Degrees, layer: int) -> int | None:
-    """Return the seed of the hidden degrees of a layer's MADE; None if the degrees are evenly spread."""
-    return layer if degrees == "random" else None
 
 
 def stack(layers: int, layer: Callable[[int], list[Bijection]], order: Order, dim: int) -> list[Bijection]:
@@ -80,7 +74,7 @@ class MixtureMADE(Distribution):
         components: Gaussians for each dimension.
         hidden: widths of the MADE's hidden layers.
         context: number of conditioning features; 0 for none.
-        activation, residual, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, degrees, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
         log_scale_bound: s is soft-clamped to (-bound, bound); None: no clamp, as in the paper.
     """
 
@@ -95,7 +89,8 @@ class MixtureMADE(Distribution):
         activation: Activation = "relu",
         residual: bool = False,
         log_scale_bound: PositiveFloat | None = 5.0,
-        draw: int | None = None,
+        degrees: Degrees = "spread",
+        draw: NotNegative = 0,
         input_bound: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
@@ -107,6 +102,7 @@ class MixtureMADE(Distribution):
             context=context,
             activation=activation,
             residual=residual,
+            degrees=degrees,
             draw=draw,
             input_bound=input_bound,
         )

@@ -19,7 +19,15 @@ from zoo.models.core.memo import Memo
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
 from zoo.models.networks.made_sweep import ONE_THREAD, ArrayStep, Sweep
-from zoo.models.networks.masked import ACTIVATIONS, Activation, MaskedLinear, drawn_degrees, spread_degrees
+from zoo.models.networks.masked import (
+    ACTIVATIONS,
+    Activation,
+    Degrees,
+    MaskedLinear,
+    cyclic_degrees,
+    drawn_degrees,
+    spread_degrees,
+)
 
 _KEEP = 2**20  # largest number of values in buffers that are kept for the next sweep
 
@@ -48,9 +56,10 @@ class MADE(nn.Module):
     with masked affine maps A_l and B_l. Units of the same number have the same degree, so sums keep the
     order.
 
-    Degrees are sorted and spread evenly over 1 .. D-1, so every allowed dependency exists if each width is at
-    least D-1; otherwise a share of about 1/width is lost (see :meth:`coverage`), with a warning if it is more
-    than 1 %. With a context c there are units of degree 0 too, so that the first output depends on it.
+    Degrees are sorted and by default spread evenly over 1 .. D-1, so every allowed dependency exists if each
+    width is at least D-1; otherwise a share of about 1/width is lost (see :meth:`coverage`), with a warning
+    if it is more than 1 %. With a context c there are units of degree 0 too, so that the first output depends
+    on it.
 
     Args:
         dim: number of inputs D.
@@ -60,8 +69,9 @@ class MADE(nn.Module):
         activation: ``relu`` or ``tanh``.
         residual: whether residual blocks follow the first layer.
         dropout: share of the units inside a residual block that is dropped in training.
-        draw: seed of the degrees of the hidden units; None: they are spread evenly. Residual layers share one
-            draw.
+        degrees: degrees of the hidden units: ``spread`` evenly, ``cyclic`` (1, 2, .., D-1 and again from 1)
+            or ``random``.
+        draw: seed of random degrees. Residual layers share one draw.
         input_bound: the network sees its inputs soft-clamped to (-bound, bound), so that far away from the
             data its outputs stay as they are at the bound, where ReLUs would go on linearly. None: no clamp.
 
@@ -82,7 +92,8 @@ class MADE(nn.Module):
         activation: Activation = "relu",
         residual: bool = False,
         dropout: Share = 0.0,
-        draw: int | None = None,
+        degrees: Degrees = "spread",
+        draw: NotNegative = 0,
         input_bound: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
@@ -110,14 +121,16 @@ class MADE(nn.Module):
         lowest = 0 if context else 1
         self.degrees: list[Tensor] = []
         for index, width in enumerate(hidden):
-            if draw is None:
-                degrees = spread_degrees(width, dim, lowest)
+            if degrees == "spread":
+                of_layer = spread_degrees(width, dim, lowest)
+            elif degrees == "cyclic":
+                of_layer = cyclic_degrees(width, dim, lowest)
             elif residual and index:
-                degrees = self.degrees[0]
+                of_layer = self.degrees[0]
             else:
-                degrees = drawn_degrees(width, dim, lowest, seed=stream(draw, index))
-                lowest = int(degrees[0])
-            self.degrees.append(degrees)
+                of_layer = drawn_degrees(width, dim, lowest, seed=stream(draw, index))
+                lowest = int(of_layer[0])
+            self.degrees.append(of_layer)
         layers = [
             MaskedLinear(below[None, :] <= above[:, None])
             for below, above in pairwise([inputs, *self.degrees])

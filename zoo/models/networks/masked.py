@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from zoo.models.core.functional import computes_by_hand
 
 Activation = Literal["relu", "tanh"]
+Degrees = Literal["spread", "cyclic", "random"]
 # the first unit of a piece, the first unit after it, and the number of inputs that the piece depends on
 Piece = tuple[int, int, int]
 # each as a function that returns a new tensor, and as one that changes its argument
@@ -31,6 +32,19 @@ def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
     if width >= choices:
         return lowest + unit * choices // width
     return lowest + torch.round((unit + 1) * (choices + 1) / (width + 1)).to(torch.int64) - 1
+
+
+def cyclic_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
+    """Return sorted degrees ``(width,)``: ``lowest .. dim-1``, and again from ``lowest`` for further units.
+
+    As in the programs of Papamakarios et al. (2017) and in most libraries. Unless all degrees occur equally
+    often, the lower ones occur once more. A layer with fewer units than degrees sees the first inputs only.
+
+    >>> cyclic_degrees(7, 6).tolist(), spread_degrees(7, 6).tolist()
+    ([1, 1, 2, 2, 3, 4, 5], [1, 1, 2, 3, 3, 4, 5])
+    """
+    lowest = min(lowest, dim - 1)
+    return (lowest + torch.arange(width, device="cpu") % (dim - lowest)).sort().values
 
 
 def drawn_degrees(width: int, dim: int, lowest: int, seed: int) -> Tensor:
