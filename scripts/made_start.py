@@ -4,8 +4,9 @@
     python scripts/made_start.py RUNS    # RUNS: the sweep's directory
 
 The sweep trains the recipe of row MADE on MNIST, unconditional, with evenly spread degrees, and with degrees,
-weights and outputs as in the authors' program. start.json and start.md in results/papers/maf_table2_mnist
-receive the mean log-likelihood of the test points in nats, of the sweep's runs and of the table's own.
+weights, outputs and Adam's constant as in the authors' program. start.json and start.md in
+results/papers/maf_table2_mnist receive the mean log-likelihood of the test points in nats, of the sweep's
+runs and of the table's own.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
         "Mean log-likelihood of the test points of MNIST in nats, with its standard error, and the epoch of",
         "the best validation, by degrees of the hidden units and start of the weights",
         "(`scripts/made_start.py`). Cyclic degrees are the authors' and the table's; with the authors' start",
-        "go their outputs, which are means and logarithms of precisions.",
+        "go their outputs, which are means and logarithms of precisions, and their constant of Adam.",
         "",
         "| degrees and start | seed | log-likelihood | epoch |",
         "|---|---:|---:|---:|",

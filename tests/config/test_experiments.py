@@ -344,8 +344,8 @@ EPOCHS = {
     "glow_imagenet64": (100, 1_281_167, 128),
     "maf_table2_made": (1000, 50_000, 100),
     "svae_mnist_dynamic": (1000, 50_000, 64),
-    "uci_made": (300, 1400, 100),
-    "mnist_static_made_2hl_masks": (300, 50_000, 100),
+    "uci_made": (1000, 1400, 100),
+    "mnist_static_made_2hl_masks": (1000, 50_000, 100),
 }
 # Numbers of weights that papers state, with a relative tolerance.
 WEIGHTS = {

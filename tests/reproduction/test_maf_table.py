@@ -54,6 +54,8 @@ def test_the_sweep_changes_one_thing_a_run_in_the_tables_recipe():
     )
     assert spread["model"].pop("degrees") == "spread"
     assert authors["model"].pop("_target_") == "made_start.AuthorsMADE"
+    assert (authors["training"].pop("eps"), table["training"].pop("eps")) == (1e-4, None)
+    del spread["training"]["eps"]
     for config, changed in ((spread, "degrees"), (authors, "_target_")):
         model = {name: value for name, value in table["model"].items() if name != changed}
         assert config["model"] == model

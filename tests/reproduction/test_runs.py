@@ -96,6 +96,29 @@ def test_a_setting_that_zoo_gained_later_does_not_disown_a_run(table, identities
     assert sorted(found(table, [old]).full) == [0]
 
 
+@pytest.mark.parametrize(
+    ("limit", "validations", "done", "more", "belongs"),
+    [
+        (30, 6, 25, [], True),  # early stopping ended it before either limit
+        (90, 18, 25, [], True),
+        (30, 6, 30, [], False),  # its own limit ended it
+        (90, 18, 50, [], False),  # the recipe's limit would have ended it
+        (30, 3, 20, [], False),  # it was validated more rarely
+        (30, 6, 25, ["training.patience=null"], False),
+        (30, 6, 25, ["training.schedule=cosine"], False),  # whose rate depends on the limit
+        (30, 6, 25, ["training.lr=0.5"], False),
+    ],
+)
+def test_a_run_that_stopped_early_belongs_to_its_recipe_under_another_limit(
+    identities, limit, validations, done, more, belongs
+):
+    own = {"training.validations": 10, "training.patience": 2, "training.schedule": "constant"}
+    stops = small(ERROR, recipes={"flow": RECIPE | {"overrides": RECIPE["overrides"] | own}})
+    other = [f"training.updates={limit}", f"training.validations={validations}", *more]
+    runs = found(stops, [record(stops, identities, 0, other, updates=done)])
+    assert (sorted(runs.full), bool(runs.stale)) == (([0], False) if belongs else ([], True))
+
+
 def test_a_run_is_partial_if_a_budget_of_time_ended_it(table, identities):
     short = record(table, identities, 0, ["training.max_seconds=60"], updates=20)
     whole = record(table, identities, 1, ["training.max_seconds=60"], updates=50)

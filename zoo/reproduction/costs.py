@@ -16,7 +16,7 @@ from typing import Any
 from zoo.reproduction.schema import FOLDER, Recipe, Table
 
 FILE = Path(FOLDER) / "costs.json"
-PEAK = 9.89e14  # FLOP/s of one accelerator, H100 or H200 in bf16: the maker's data sheet
+PEAK = 6.7e13  # FLOP/s of an H100 or H200 in float32, in which trainer=gpu computes: the maker's data sheet
 LAUNCH = 2e-3  # seconds of an update that no computing fills: the time to launch its kernels
 
 

@@ -29,7 +29,8 @@ class Line:
         verdicts: number of cells with a verdict.
         run: number of cells with a value of ours.
         ready: number of cells that are not run, but whose recipe zoo has.
-        device_hours: estimated hours of one accelerator for these, all seeds; None where nothing is counted.
+        device_hours: estimated hours of one accelerator for these, all seeds, and for the seeds that other
+            cells lack; None where nothing is counted.
         core_hours: estimated hours of one core of a processor for those that do without an accelerator.
         hours: both hours of each recipe by its overrides: two tables may share one.
         uncounted: number of ready cells whose hours are not known.
@@ -54,11 +55,18 @@ def overview() -> list[Line]:
 
 def _line(report: Report) -> Line:
     ready = ready_cells(report.results, report.table)
-    keys = dict.fromkeys(result.cell.recipe for result in ready if result.cell.recipe)
+    missing = {
+        result.cell.recipe: len(report.table.recipes[result.cell.recipe or ""].seeds) for result in ready
+    }
+    missing |= {
+        result.cell.recipe: _seeds_missing(result, report.table) for result in report.results if result.ours
+    }
     hours: dict[str, tuple[float, float]] = {}
-    for key in keys:
+    for key, runs in missing.items():
+        if not key or not runs:
+            continue
         recipe, counted = report.table.recipes[key], costs.cost(report.table, key)
-        name, runs = json.dumps(recipe.overrides, sort_keys=True), len(recipe.seeds)
+        name = json.dumps(recipe.overrides, sort_keys=True)
         if not recipe.accelerator and recipe.hours is not None:
             hours[name] = (0.0, recipe.hours * runs)
         elif counted is not None:
@@ -76,6 +84,13 @@ def _line(report: Report) -> Line:
         sum(not costs.describe(report.table, result.cell.recipe or "") for result in ready),
         sum(data_of(report.table.recipes[result.cell.recipe or ""]) in files for result in ready),
     )
+
+
+def _seeds_missing(result: Result, table: Table) -> int:
+    """Return how many seeds of a cell's recipe have no run; 0 for a fit in closed form."""
+    if result.ours is None or not result.cell.recipe:
+        return 0
+    return len(set(table.recipes[result.cell.recipe].seeds) - {*result.ours.seeds, *result.ours.failed})
 
 
 def ready_cells(results: Sequence[Result], table: Table) -> list[Result]:

@@ -21,6 +21,7 @@ from zoo.errors import ZooError, unknown
 from zoo.record import CURVES, LIKELIHOOD, RECORD, write_atomic
 from zoo.reproduction.schema import Recipe, Table
 
+LIMIT = ("training.updates", "training.validations")
 BUDGET = "training.max_seconds"
 RUNS, RESULTS = Path("runs/reproduce"), Path("results/papers")
 PACKED = "records.tar.xz"  # the file into which a table's records are packed, see :func:`pack`
@@ -139,6 +140,7 @@ class Finder:
 
     A record belongs to a recipe if its settings are the recipe's: those that both have must agree, except for
     the machine's (``trainer``), so that a run from before zoo gained a setting still belongs to its recipe.
+    So does a run that early stopping ended under another limit of updates, see :func:`stopped_alike`.
     """
 
     def __init__(self) -> None:
@@ -161,6 +163,8 @@ class Finder:
             if config.get("choices") != expected.get("choices"):
                 continue
             changes = list(differences(config, expected))
+            if stopped_alike(run, expected):
+                changes = [change for change in changes if change[0] not in LIMIT]
             short = [path for path, _, _ in changes if path == BUDGET]
             others = [change for change in changes if change[0] != BUDGET]
             if others:
@@ -199,6 +203,22 @@ def stale_sentence(run: Run, changes: Sequence[tuple[str, Any, Any]]) -> str:
         f"{run.record.run_id} is left out: it was made with {path}={was}, the recipe now has {now}{more}; "
         "the same command makes it again"
     )
+
+
+def stopped_alike(run: Run, expected: Mapping[str, Any]) -> bool:
+    """Whether a run would have been the same under the limit of updates in ``expected``.
+
+    So it is if early stopping ended it before either limit, the rate does not follow the limit (a constant
+    schedule), and validations are as many updates apart.
+    """
+    ours, theirs = run.record.provenance.config.get("training", {}), expected.get("training", {})
+    limits = [part.get("updates") for part in (ours, theirs)]
+    checks = [part.get("validations") for part in (ours, theirs)]
+    done = run.record.cost.updates
+    if done is None or not all(limits) or not all(checks) or ours.get("patience") is None:
+        return False
+    apart = {limit // check for limit, check in zip(limits, checks, strict=True)}
+    return ours.get("schedule") == "constant" and done < min(limits) and len(apart) == 1
 
 
 def cut_short(run: Run) -> bool:

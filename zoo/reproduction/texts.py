@@ -192,13 +192,13 @@ def _bare(sentence: str) -> str:
 def _of_cells(results: Sequence[Result]) -> list[str]:
     """Return the sentences about single cells, each once, after the names of its cells.
 
-    A row stands for all of its cells that have a value of ours.
+    A row stands for all of its cells that have a value of ours or a recipe.
     """
     rows: dict[str, list[str]] = {}
     cells: dict[str, dict[str, list[str]]] = {}  # columns by row, by sentence
     for result in results:
         row, column = result.cell.row, result.cell.column
-        if result.ours is not None:
+        if result.ours is not None or result.cell.recipe:
             rows.setdefault(row, []).append(column)
         for sentence in _notes(result):
             cells.setdefault(sentence, {}).setdefault(row, []).append(column)
@@ -217,8 +217,9 @@ def _of_cells(results: Sequence[Result]) -> list[str]:
 def _notes(result: Result) -> list[str]:
     """Return the sentences about one cell that a reader of its status needs."""
     cell, notes = result.cell, []
-    if result.ours is None:
-        return []
+    deviations = [f"{_bare(deviation.what)}." for deviation in result.deviations]
+    if result.ours is None:  # what its recipe does otherwise is told before it is run
+        return deviations if cell.recipe else []
     if result.reason and result.status != "published value unverified":
         notes.append(f"{result.reason}.")
     if result.refit_from and result.ours.runs:
@@ -228,7 +229,7 @@ def _notes(result: Result) -> list[str]:
         notes.append(f"{side} spread over refits is taken from {source}.")
     if cell.error is not None and cell.usable_error is None and cell.grade != "M":
         notes.append("the published error was recalled, not read, and counts as not published.")
-    notes += [f"{_bare(deviation.what)}." for deviation in result.deviations]
+    notes += deviations
     if cell.selected_on_test:
         notes.append("the paper chose on the test set, zoo on validation.")
     if cell.note:

@@ -12,9 +12,10 @@
 | failed | half of the seeds or more diverged or failed |
 | not run | with what it needs: device-hours, a file, a model, a recipe |
 
-*Replicated*, not *reproduced* (ACM's words of 2020): another team with its own code. A verdict about data
-that were drawn anew begins with *redrawn data*; a known difference in training makes *replicated with
-deviations*.
+Equivalence is looked at first: a cell whose interval lies within the margin is replicated, even where |z| is
+above two. *Replicated*, not *reproduced* (ACM's words of 2020): another team with its own code. A verdict
+about data that were drawn anew begins with *redrawn data*; a known difference in training makes *replicated
+with deviations*.
 """
 
 from __future__ import annotations
