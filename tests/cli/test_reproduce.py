@@ -44,6 +44,7 @@ def table(tmp_path, monkeypatch):
         ),
         (["TABLE", "--only", "Glow/"], "names no column after the slash; the row is --only 'Glow'."),
         (["TABLE", "--archive"], "name it with -o DIR"),
+        (["TABLE", "--report-only", "--runs", "no"], "There is no directory no; --runs names the one"),
         (["TABLE", "training.updates=3"], "would change the paper's recipe"),
         (["TABLE", "--jobs", "0"], "--jobs is how many run at a time, at least 1; got 0."),
         (["bits_per_dim_mnist", "--check-data"], "has no fit in closed form"),
@@ -101,3 +102,11 @@ def test_a_report_shows_committed_results_and_a_damaged_record_is_named(table, c
     assert cells["Gaussian"]["status"] in ("replicated", "within error")
     assert cells["Real NVP"]["status"] == "not run"
     assert cells["Real NVP"]["command"] == "zoo reproduce moons.yaml --only 'Real NVP/LL'"
+
+
+@pytest.mark.parametrize(("command", "name"), [("reproduce", "TABLE"), ("sweep", "NAME")])
+def test_without_its_argument_a_command_asks_for_that_alone(command, name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"the following arguments are required: {name}\n")

@@ -50,7 +50,7 @@ def _add_sweep(add: Add) -> None:
     parser.add_argument(
         "name", metavar="NAME", help="a shipped sweep, ./sweeps/NAME.yaml, or a path to a .yaml"
     )
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every job")
+    parser.add_argument("overrides", nargs="*", default=[], help="Hydra overrides for every job")
     parser.add_argument("--jobs", type=int, metavar="N", help="number of jobs at a time")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
@@ -105,7 +105,9 @@ def _add_reproduce(add: Add) -> None:
         description="Run what a paper's table lacks and print it, number beside number; 'list' shows all.",
     )
     parser.add_argument("table", metavar="TABLE", help="a table's name, a YAML file of your own, or list")
-    parser.add_argument("overrides", nargs="*", help="where and how runs are made: data.root=, trainer=, ...")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], help="where and how runs are made: data.root=, trainer=, ..."
+    )
     parser.add_argument("--only", metavar="ROW/COLUMN", help="a row, a cell, or with /COLUMN a column")
     parser.add_argument("--seeds", metavar="N", help="number of seeds of each cell, or a list such as 42,43")
     parser.add_argument("--budget", metavar="TIME", help="end each run after 30m, 2h, ...: never a verdict")

@@ -119,7 +119,7 @@ def check_options(options: Namespace) -> None:
     """Check that the options go together.
 
     Raises:
-        ZooError: two of them contradict each other.
+        ZooError: two of them contradict each other, or one names a directory that is not there.
     """
     if options.jobs is not None and options.jobs < 1:
         raise ZooError(f"--jobs is how many run at a time, at least 1; got {options.jobs}.")
@@ -141,6 +141,8 @@ def check_options(options: Namespace) -> None:
     if options.report_only:
         allowed = ("--report-only", "--only", "--runs", "-o", "--archive")
         _allow(used, allowed, "--report-only runs nothing")
+        if options.runs is not None and not options.runs.is_dir():
+            raise ZooError(f"There is no directory {options.runs}; --runs names the one that holds the runs.")
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)  # fails here, not after the runs
 
