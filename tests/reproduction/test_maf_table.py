@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import made_start
@@ -61,3 +62,12 @@ def test_the_sweep_changes_one_thing_a_run_in_the_tables_recipe():
         assert config["model"] == model
         for part in ("data", "training", "evaluation"):
             assert config[part] == table[part]
+
+
+def test_the_degrees_explain_nothing_as_the_tables_suspect_says():
+    rows = json.loads((made_start.FOLDER / "start.json").read_text(encoding="utf-8"))
+    ours = {row["variant"]: row["log_likelihood"] for row in rows if row["seed"] == 0}
+    (cell,) = load("maf_table2_mnist").select("MADE/unconditional")
+    spread, cyclic = (ours[f"{degrees} degrees, zoo's start"] for degrees in ("spread", "cyclic"))
+    assert round(spread - cyclic) == 12
+    assert round(spread - cell.value) == -29
