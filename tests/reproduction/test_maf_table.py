@@ -1,4 +1,4 @@
-"""MAF's table 2, MNIST: the sweep that tests suspects of row MADE."""
+"""MAF's table 2 on MNIST: what might make row MADE differ from the paper, and the sweep that finds out."""
 
 from __future__ import annotations
 

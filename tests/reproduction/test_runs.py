@@ -99,14 +99,16 @@ def test_a_setting_that_zoo_gained_later_does_not_disown_a_run(table, identities
 @pytest.mark.parametrize(
     ("limit", "validations", "done", "more", "belongs"),
     [
-        (30, 6, 25, [], True),  # early stopping ended it before either limit
-        (90, 18, 25, [], True),
-        (30, 6, 30, [], False),  # its own limit ended it
-        (90, 18, 50, [], False),  # the recipe's limit would have ended it
-        (30, 3, 20, [], False),  # it was validated more rarely
-        (30, 6, 25, ["training.patience=null"], False),
-        (30, 6, 25, ["training.schedule=cosine"], False),  # whose rate depends on the limit
-        (30, 6, 25, ["training.lr=0.5"], False),
+        pytest.param(
+            30, 6, 25, [], True, id="stopped early, with a lower limit than the recipe's 50 updates"
+        ),
+        pytest.param(90, 18, 25, [], True, id="stopped early, with a higher limit"),
+        pytest.param(30, 6, 30, [], False, id="trained until its own limit"),
+        pytest.param(90, 18, 50, [], False, id="trained as long as the recipe allows, so stopped by neither"),
+        pytest.param(30, 3, 20, [], False, id="validated half as often"),
+        pytest.param(30, 6, 25, ["training.patience=null"], False, id="without early stopping"),
+        pytest.param(30, 6, 25, ["training.schedule=cosine"], False, id="a rate that falls until the limit"),
+        pytest.param(30, 6, 25, ["training.lr=0.5"], False, id="another rate"),
     ],
 )
 def test_a_run_that_stopped_early_belongs_to_its_recipe_under_another_limit(

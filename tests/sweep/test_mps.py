@@ -215,7 +215,7 @@ def test_what_cannot_share_a_gpu_is_refused_in_a_sentence(place, capsys):
     assert "run on the CPU" in refused(place, capsys, *cpu)
     assert "jobs of one GPU each" in refused(place, capsys, *several)
     assert "jobs of one GPU each" in refused(place, capsys, *ARGUMENTS, "trainer.devices=auto")
-    for name in ("sbatch", "squeue"):  # a login node, whether or not Slurm is installed here
+    for name in ("sbatch", "squeue"):  # so that this machine looks like a login node of Slurm
         place.program(name, "#!/bin/sh\nexit 1\n")
     assert "those of Slurm" in refused(place, capsys, *ARGUMENTS, "launcher=slurm")
     assert "launcher=slurm" in refused(place, capsys, *ARGUMENTS, "--submit"), "there is nothing to submit"

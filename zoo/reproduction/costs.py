@@ -16,7 +16,8 @@ from typing import Any
 from zoo.reproduction.schema import FOLDER, Recipe, Table
 
 FILE = Path(FOLDER) / "costs.json"
-PEAK = 6.7e13  # FLOP/s of an H100 or H200 in float32, in which trainer=gpu computes: the maker's data sheet
+# Peak of one H100 or H200 in float32, in FLOP/s, by the maker's data sheet; trainer=gpu computes in float32.
+PEAK = 6.7e13
 LAUNCH = 2e-3  # seconds of an update that no computing fills: the time to launch its kernels
 
 

@@ -21,6 +21,7 @@ from zoo.errors import ZooError, unknown
 from zoo.record import CURVES, LIKELIHOOD, RECORD, write_atomic
 from zoo.reproduction.schema import Recipe, Table
 
+# The settings that say how long a run may become, and how often it is validated until then.
 LIMIT = ("training.updates", "training.validations")
 BUDGET = "training.max_seconds"
 RUNS, RESULTS = Path("runs/reproduce"), Path("results/papers")

@@ -144,8 +144,8 @@ class Recipe(Part):
         deviations: known differences from the paper's recipe; empty: the full recipe.
         accelerator: whether it needs one within reason; such runs start only when they are named, or with
             ``trainer=gpu``.
-        use: share of an accelerator's peak that its operations reach: about 0.4 for transformers, 0.25 for
-            wide convolutions, 0.1 for small networks and solvers (the assumptions of ``docs/scaling.md``).
+        use: share of an accelerator's float32 peak that its operations are assumed to reach: about 0.4 for
+            transformers, 0.25 for wide convolutions, 0.1 for small networks and solvers.
         hours: estimated hours of one run on one core of a processor.
         note: what a reader should know.
     """

@@ -218,7 +218,7 @@ def _notes(result: Result) -> list[str]:
     """Return the sentences about one cell that a reader of its status needs."""
     cell, notes = result.cell, []
     deviations = [f"{_bare(deviation.what)}." for deviation in result.deviations]
-    if result.ours is None:  # what its recipe does otherwise is told before it is run
+    if result.ours is None:  # a cell that was not run: only how its recipe departs from the paper's
         return deviations if cell.recipe else []
     if result.reason and result.status != "published value unverified":
         notes.append(f"{result.reason}.")

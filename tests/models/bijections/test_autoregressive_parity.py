@@ -21,7 +21,8 @@ from zoo.models.families.flow import Flow
 from zoo.models.networks.made import MADE
 from zoo.models.networks.masked import Degrees
 
-DIM, HIDDEN, BINS = 5, 12, 6  # a width that is a multiple of D - 1, so that spread degrees are cyclic ones
+DIM, HIDDEN, BINS = 5, 12, 6
+assert HIDDEN % (DIM - 1) == 0, "each degree occurs equally often, so spread and cyclic degrees are the same"
 
 
 class LikeNflows(MaskedAutoregressive):

@@ -1,4 +1,4 @@
-"""Parts of autoregressive flows: orders of the dimensions, a mixture base."""
+"""What autoregressive flows share: the order of the dimensions, the stack of layers, a mixture as base."""
 
 from __future__ import annotations
 

@@ -35,9 +35,10 @@ def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
 
 
 def cyclic_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
-    """Return sorted degrees ``(width,)``: ``lowest .. dim-1``, and again from ``lowest`` for further units.
+    """Return sorted degrees ``(width,)``; one unit after another has the next degree, cyclically.
 
-    As in the programs of Papamakarios et al. (2017) and in most libraries. Unless all degrees occur equally
+    They count from ``lowest`` to ``dim-1``, and begin again where there are more units. So it is in the
+    programs of Papamakarios et al. (2017) and in most libraries. Unless all degrees occur equally
     often, the lower ones occur once more. A layer with fewer units than degrees sees the first inputs only.
 
     >>> cyclic_degrees(7, 6).tolist(), spread_degrees(7, 6).tolist()
