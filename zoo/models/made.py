@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from zoo.checks import Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
+from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, Scale
 from zoo.models.bijections.base import Chain
 from zoo.models.core.distributions import Base
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.autoregressive import Order, flattened, reorder
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation, Degrees
+from zoo.models.networks.masked import Activation, Degrees, Start
 
 
 class GaussianMADE(Flow):
@@ -27,8 +27,10 @@ class GaussianMADE(Flow):
     Args:
         spec: the data.
         hidden: widths of the MADE's hidden layers.
-        activation, residual, degrees: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, degrees, start: see :class:`~zoo.models.networks.made.MADE`.
         order: order of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
+        scale: what the networks compute beside means, see
+            :class:`~zoo.models.bijections.autoregressive.MaskedAffineAutoregressive`.
         log_scale_bound: bound on each |s|; None for none.
         pixels: preprocessing of integer pixels.
         base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
@@ -46,7 +48,9 @@ class GaussianMADE(Flow):
         activation: Activation = "relu",
         residual: bool = False,
         degrees: Degrees = "spread",
+        start: Start = "he",
         order: Order = "natural",
+        scale: Scale = "log_deviation",
         log_scale_bound: PositiveFloat | None = 5.0,
         pixels: Pixels = Pixels(),
         base: Base = "normal",
@@ -56,9 +60,11 @@ class GaussianMADE(Flow):
             spec.dim,
             hidden,
             context=context_size(spec, conditional),
+            scale=scale,
             log_scale_bound=log_scale_bound,
             activation=activation,
             residual=residual,
+            start=start,
             degrees=degrees,
         )
         super().__init__(

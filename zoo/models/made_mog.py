@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from zoo.checks import Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
+from zoo.models.bijections.autoregressive import Scale
 from zoo.models.bijections.base import Chain
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
@@ -16,7 +17,7 @@ from zoo.models.families.autoregressive import (
     reorder,
 )
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation, Degrees
+from zoo.models.networks.masked import Activation, Degrees, Start
 
 
 class MADEMoG(Flow):
@@ -29,8 +30,10 @@ class MADEMoG(Flow):
         spec: the data.
         components: Gaussians for each dimension.
         hidden: widths of the MADE's hidden layers.
-        activation, residual, degrees: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, degrees, start: see :class:`~zoo.models.networks.made.MADE`.
         order: order of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
+        scale: what the networks compute beside means, see
+            :class:`~zoo.models.bijections.autoregressive.MaskedAffineAutoregressive`.
         log_scale_bound: bound on each |s|; None for none, as in the paper.
         pixels: preprocessing of integer pixels.
         conditional: condition on the label.
@@ -48,7 +51,9 @@ class MADEMoG(Flow):
         activation: Activation = "relu",
         residual: bool = False,
         degrees: Degrees = "spread",
+        start: Start = "he",
         order: Order = "natural",
+        scale: Scale = "log_deviation",
         log_scale_bound: PositiveFloat | None = 5.0,
         pixels: Pixels = Pixels(),
         conditional: bool = False,
@@ -60,6 +65,8 @@ class MADEMoG(Flow):
             context=context_size(spec, conditional),
             activation=activation,
             residual=residual,
+            start=start,
+            scale=scale,
             log_scale_bound=log_scale_bound,
             degrees=degrees,
         )

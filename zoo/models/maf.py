@@ -7,7 +7,7 @@ from functools import partial
 
 from zoo.checks import Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
+from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, Scale
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.core.distributions import Base
@@ -15,7 +15,7 @@ from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.autoregressive import Order, flattened, stack
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation, Degrees
+from zoo.models.networks.masked import Activation, Degrees, Start
 
 
 class MAF(Flow):
@@ -30,7 +30,7 @@ class MAF(Flow):
         spec: the data.
         layers: number of autoregressive layers L.
         hidden: widths of the hidden layers of each layer's MADE.
-        activation, residual: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, start: see :class:`~zoo.models.networks.made.MADE`.
         degrees: degrees of the hidden units, see :class:`~zoo.models.networks.made.MADE`; in the paper they
             are ``cyclic``, and ``random`` on CIFAR-10.
         order: order of the dimensions from one layer to the next: ``reversed`` (the paper's), ``random``
@@ -41,6 +41,8 @@ class MAF(Flow):
             :class:`~zoo.models.networks.made.MADE`; None for none, as in the paper. Without it and batch
             normalisation one layer throws a point at the edge of the data out, the next ones extrapolate from
             there, and its density may fall by billions of nats (``results/studies/maf_tails.md``).
+        scale: what the networks compute beside means, see
+            :class:`~zoo.models.bijections.autoregressive.MaskedAffineAutoregressive`.
         log_scale_bound: bound on each |s|; None for none, as in the paper.
         pixels: preprocessing of integer pixels.
         base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
@@ -59,9 +61,11 @@ class MAF(Flow):
         activation: Activation = "relu",
         residual: bool = False,
         degrees: Degrees = "spread",
+        start: Start = "he",
         order: Order = "reversed",
         batch_norm: bool = True,
         input_bound: PositiveFloat | None = 5.0,
+        scale: Scale = "log_deviation",
         log_scale_bound: PositiveFloat | None = 5.0,
         pixels: Pixels = Pixels(),
         base: Base = "normal",
@@ -72,9 +76,11 @@ class MAF(Flow):
             spec.dim,
             hidden,
             context=context_size(spec, conditional),
+            scale=scale,
             log_scale_bound=log_scale_bound,
             activation=activation,
             residual=residual,
+            start=start,
             input_bound=input_bound,
         )
 

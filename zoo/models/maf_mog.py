@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.checks import Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
+from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, Scale
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.core.model import context_size
@@ -20,7 +20,7 @@ from zoo.models.families.autoregressive import (
     stack,
 )
 from zoo.models.families.flow import Flow
-from zoo.models.networks.masked import Activation, Degrees
+from zoo.models.networks.masked import Activation, Degrees, Start
 
 
 class MAFMoG(Flow):
@@ -31,9 +31,11 @@ class MAFMoG(Flow):
         layers: number of autoregressive layers, besides the base.
         hidden: widths of the hidden layers of each MADE, including the base.
         components: Gaussians for each dimension of the base.
-        activation, residual: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, start: see :class:`~zoo.models.networks.made.MADE`.
         degrees, batch_norm, input_bound: see :class:`~zoo.models.maf.MAF`.
         order: see :class:`~zoo.models.maf.MAF`; the base has the same order as the last layer.
+        scale: what the networks compute beside means, see
+            :class:`~zoo.models.bijections.autoregressive.MaskedAffineAutoregressive`.
         log_scale_bound: bound on each |s|; None for none, as in the paper.
         pixels: preprocessing of integer pixels.
         conditional: condition on the label.
@@ -52,9 +54,11 @@ class MAFMoG(Flow):
         activation: Activation = "relu",
         residual: bool = False,
         degrees: Degrees = "spread",
+        start: Start = "he",
         order: Order = "reversed",
         batch_norm: bool = True,
         input_bound: PositiveFloat | None = 5.0,
+        scale: Scale = "log_deviation",
         log_scale_bound: PositiveFloat | None = 5.0,
         pixels: Pixels = Pixels(),
         conditional: bool = False,
@@ -62,9 +66,11 @@ class MAFMoG(Flow):
         shared: dict[str, Any] = {
             "hidden": hidden,
             "context": context_size(spec, conditional),
+            "scale": scale,
             "log_scale_bound": log_scale_bound,
             "activation": activation,
             "residual": residual,
+            "start": start,
             "input_bound": input_bound,
         }
         base = MixtureMADE(spec.dim, components, degrees=degrees, draw=layers, **shared)

@@ -44,7 +44,17 @@ def clamped(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffine
     return MaskedAffineAutoregressive(dim, hidden, context=context, input_bound=2.0)
 
 
-LAYERS = [affine, unbounded, residual, clamped, spline]
+def precision(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffineAutoregressive:
+    return MaskedAffineAutoregressive(dim, hidden, context=context, scale="log_precision")
+
+
+def unbounded_precision(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffineAutoregressive:
+    return MaskedAffineAutoregressive(
+        dim, hidden, context=context, scale="log_precision", start="normal", log_scale_bound=None
+    )
+
+
+LAYERS = [affine, unbounded, residual, clamped, precision, unbounded_precision, spline]
 
 
 every_layer = pytest.mark.parametrize("make", LAYERS, ids=lambda make: make.__name__)
@@ -199,6 +209,20 @@ def test_layers_are_finite_far_out_and_with_extreme_parameters(make: Any) -> Non
             for value in (*single(x.float()), *single.inverse(x.float())):
                 assert not value.isnan().any()
             layer.network.output.bias -= push
+
+
+@pytest.mark.parametrize("bound", [None, 2.0])
+def test_a_log_precision_is_minus_twice_the_log_deviation(bound: float | None) -> None:
+    layer, x = perturbed(MaskedAffineAutoregressive(3, (8,), log_scale_bound=bound)), normal(10, 3)
+    other = MaskedAffineAutoregressive(3, (8,), log_scale_bound=bound, scale="log_precision").double().eval()
+    other.load_state_dict(layer.state_dict())
+    with torch.no_grad():
+        for values in (other.network.output.weight, other.network.output.bias):
+            values[1::2] *= -2
+        for a, b in zip(other(x), layer(x), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-14, atol=1e-14)
+    with pytest.raises(zoo.ZooError, match=r"model\.scale must be log_deviation or log_precision"):
+        MaskedAffineAutoregressive(3, (8,), scale="precision")
 
 
 def test_scale_is_bounded_far_from_the_data() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import zoo
 from zoo.data.spec import DataSpec
+from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.families.autoregressive import MixtureMADE, Order
 from zoo.models.families.flow import Flow
@@ -82,6 +83,37 @@ def test_mixtures_without_a_bound_are_the_unclamped_ones() -> None:
     ).all()
     with pytest.raises(zoo.ZooError, match="log_scale_bound"):
         MADEMoG(spec, log_scale_bound=0.0)
+
+
+def test_a_mixture_of_log_precisions_is_the_sum_of_its_gaussians() -> None:
+    torch.manual_seed(0)
+    mixture = MixtureMADE(4, 3, (16,), start="normal", scale="log_precision", log_scale_bound=None).double()
+    z = normal(10, 4)
+    logits, mean, log_precision = mixture.network(z).unflatten(-1, (3, 3)).unbind(-2)
+    gaussians = torch.distributions.Normal(mean, log_precision.exp().rsqrt()).log_prob(z[..., None]).exp()
+    expected = (logits.softmax(-1) * gaussians).sum(-1).log().sum(1)
+    torch.testing.assert_close(mixture.log_prob(z), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_mixtures_start_with_normal_biases_or_spread_out() -> None:
+    torch.manual_seed(0)
+    bias = MixtureMADE(300, 10, (300,), start="normal").network.output.bias.detach()
+    assert bias.std() == pytest.approx(1, abs=0.03)
+    assert abs(bias.mean()) < 0.03
+    assert bias.abs().max() > 3
+    z = normal(20, 2).float()
+    spread, precise = (MixtureMADE(2, 10, (8,), scale=s) for s in ("log_deviation", "log_precision"))
+    torch.testing.assert_close(spread.log_prob(z), precise.log_prob(z))
+
+
+@pytest.mark.parametrize("make", [MAF, GaussianMADE, MADEMoG, MAFMoG])
+def test_start_and_scale_reach_every_network(make: Any) -> None:
+    model = make(DataSpec((4,)), hidden=(8,), start="normal", scale="log_precision")
+    parts = [m for m in model.modules() if isinstance(m, MixtureMADE | MaskedAffineAutoregressive)]
+    assert len(parts) == sum(isinstance(m, MADE) for m in model.modules())
+    for part in parts:
+        assert part.scale == "log_precision"
+        assert part.network.output.weight.all()
 
 
 @pytest.mark.parametrize("order", ["natural", "reversed", "random"])

@@ -146,6 +146,24 @@ def test_cyclic_degrees_count_from_the_first_input_and_begin_again() -> None:
     assert cyclic_degrees(3, 1).tolist() == [0, 0, 0], "one dimension has no dimensions before it"
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_normal_start_counts_all_inputs_of_a_layer(residual: bool) -> None:
+    """The standard deviations are those of gpapamak/maf, ml/models/mades.py."""
+    torch.manual_seed(0)
+    network = MADE(30, 20, (400, 400), context=50, residual=residual, start="normal")
+    layers = [*network.layers, network.output, network.context]
+    assert [layer.in_features for layer in layers] == [30, *[400] * (2 if not residual else 3), 50]
+    for layer in layers:
+        standardised = layer.weight.detach() * (layer.in_features + 1) ** 0.5
+        assert standardised.std() == pytest.approx(1, abs=0.02)
+        assert standardised.abs().max() > 3.5, "normal, not uniform"
+        assert layer.bias is None or not layer.bias.any()
+    default = MADE(30, 20, (400, 400), context=50)
+    assert not default.output.weight.any()
+    with pytest.raises(zoo.ZooError, match=r"model\.start must be he or normal; got 'xavier'"):
+        MADE(30, start="xavier")
+
+
 @pytest.mark.parametrize("parameters", [1, 2, 3, 5])
 def test_a_large_product_in_pieces_is_the_whole_product(monkeypatch, parameters):
     torch.manual_seed(0)

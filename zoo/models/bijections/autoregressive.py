@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,9 +15,22 @@ from zoo.models.bijections.base import Bijection
 from zoo.models.core.functional import for_products, soft_clamp, sum_event
 from zoo.models.networks.made import MADE
 from zoo.models.networks.made_sweep import Array, ArrayStep
-from zoo.models.networks.masked import Activation, Degrees
+from zoo.models.networks.masked import Activation, Degrees, Start
 
+Scale = Literal["log_deviation", "log_precision"]
 LARGE_LOG = 700.0  # math.exp(x) overflows, which raises an error, from x = 709.8 on
+
+
+def log_deviation(raw: Tensor, scale: Scale, bound: float | None) -> Tensor:
+    """Return the logarithm s of a standard deviation from a network's output ``raw``.
+
+    Args:
+        raw: the output.
+        scale: what it is: s, or the logarithm of the precision, -2 s.
+        bound: s is soft-clamped to (-bound, bound); None: no clamp.
+    """
+    log_scale = raw if scale == "log_deviation" else -0.5 * raw
+    return log_scale if bound is None else soft_clamp(log_scale, bound)
 
 
 class MaskedAutoregressive(Bijection):
@@ -108,8 +122,7 @@ class MaskedAutoregressive(Bijection):
 class MaskedAffineAutoregressive(MaskedAutoregressive):
     """The layer of MAF, f(x; m, s) = (x - m) exp(-s) (Papamakarios et al. 2017, arXiv:1705.07057, eq. 4-5).
 
-    The output of the paper's network is the log-precision -2 s; here it is s, soft-clamped. The layer starts
-    as the identity.
+    With ``start="he"`` the layer starts as the identity.
 
     Args:
         dim: number of dimensions D; events are ``(D,)``.
@@ -119,7 +132,10 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
             most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, as in the
             paper; z may then overflow far from the data, where the density is 0, or an error if later layers
             turn it into NaN.
-        activation, residual, degrees, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
+        scale: what the network computes for a dimension beside m: the ``log_deviation`` s, or the
+            ``log_precision`` -2 s, as in the paper. An update of Adam moves all outputs about equally far, so
+            it moves s half as far with ``log_precision``.
+        activation, residual, degrees, draw, start, input_bound: see :class:`~zoo.models.networks.made.MADE`.
     """
 
     @checked("model")
@@ -130,10 +146,12 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         *,
         context: NotNegative = 0,
         log_scale_bound: PositiveFloat | None = 5.0,
+        scale: Scale = "log_deviation",
         activation: Activation = "relu",
         residual: bool = False,
         degrees: Degrees = "spread",
         draw: NotNegative = 0,
+        start: Start = "he",
         input_bound: PositiveFloat | None = None,
     ) -> None:
         network = MADE(
@@ -145,10 +163,11 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
             residual=residual,
             degrees=degrees,
             draw=draw,
+            start=start,
             input_bound=input_bound,
         )
         super().__init__(network)
-        self.log_scale_bound = log_scale_bound
+        self.log_scale_bound, self.scale = log_scale_bound, scale
 
     def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = self._parts(parameters)
@@ -161,21 +180,25 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
 
     def array_step(self, z: Array) -> ArrayStep:
         bound = self.log_scale_bound
+        factor = 1.0 if self.scale == "log_deviation" else -0.5
         if z.shape[1] == 1 and bound is not None and bound < LARGE_LOG:
             # for a single number the functions of ``math`` take less time than those of NumPy
             values = z[:, 0].tolist()
 
             def solve_one(i: int, parameters: Array, x: Array) -> None:
                 (mean,), (raw,) = parameters.tolist()
-                x[0] = mean + values[i] * math.exp(bound * math.tanh(raw / bound))
+                x[0] = mean + values[i] * math.exp(bound * math.tanh(factor * raw / bound))
 
             return solve_one
         scratch = np.empty_like(z[0])
 
         def solve(i: int, parameters: Array, x: Array) -> None:
             mean, raw = parameters
-            if bound is not None:
-                raw = np.multiply(raw, 1 / bound, scratch)
+            if bound is None:
+                if factor != 1:
+                    raw = np.multiply(raw, factor, scratch)
+            else:
+                raw = np.multiply(raw, factor / bound, scratch)
                 np.tanh(scratch, scratch)
                 np.multiply(scratch, bound, scratch)
             np.exp(raw, scratch)
@@ -186,8 +209,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
 
     def _parts(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = parameters.unbind(-1)
-        bound = self.log_scale_bound
-        return mean, raw if bound is None else soft_clamp(raw, bound)
+        return mean, log_deviation(raw, self.scale, self.log_scale_bound)
 
     def extra_repr(self) -> str:
-        return f"log_scale_bound={self.log_scale_bound}"
+        return f"log_scale_bound={self.log_scale_bound}, scale={self.scale}"

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from zoo.checks import NotNegative, Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
+from zoo.models.bijections.autoregressive import Scale, log_deviation
 from zoo.models.bijections.base import Bijection, Reshape
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reverse import Reverse
 from zoo.models.core import rng
 from zoo.models.core.distributions import LOG_2PI, Distribution
-from zoo.models.core.functional import soft_clamp, sum_event
+from zoo.models.core.functional import sum_event
 from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import preprocess
 from zoo.models.networks.made import MADE
-from zoo.models.networks.masked import Activation, Degrees
+from zoo.models.networks.masked import Activation, Degrees, Start
 
 Order = Literal["natural", "reversed", "random"]
 
@@ -66,15 +67,17 @@ class MixtureMADE(Distribution):
     z_1 .. z_{i-1}. The density takes one network pass; a sample takes D sequential steps, each of which draws
     a component and then a normal. Temperature scales the standard deviations.
 
-    Equal components would stay equal, so their means start apart. Half of the initial variance lies between
-    the components and half within; the total is 1, as for a standard normal.
+    Equal components would stay equal, so with ``start="he"`` their means start apart. Half of the initial
+    variance lies between the components and half within; the total is 1, as for a standard normal. With
+    ``start="normal"`` all biases of the output layer start as N(0, 1), as in the authors' program.
 
     Args:
         dim: number of dimensions D.
         components: Gaussians for each dimension.
         hidden: widths of the MADE's hidden layers.
         context: number of conditioning features; 0 for none.
-        activation, residual, degrees, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, degrees, draw, start, input_bound: see :class:`~zoo.models.networks.made.MADE`.
+        scale: see :class:`~zoo.models.bijections.autoregressive.MaskedAffineAutoregressive`.
         log_scale_bound: s is soft-clamped to (-bound, bound); None: no clamp, as in the paper.
     """
 
@@ -89,12 +92,14 @@ class MixtureMADE(Distribution):
         activation: Activation = "relu",
         residual: bool = False,
         log_scale_bound: PositiveFloat | None = 5.0,
+        scale: Scale = "log_deviation",
         degrees: Degrees = "spread",
         draw: NotNegative = 0,
+        start: Start = "he",
         input_bound: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
-        self.log_scale_bound = log_scale_bound
+        self.log_scale_bound, self.scale = log_scale_bound, scale
         self.network = MADE(
             dim,
             3 * components,
@@ -104,14 +109,17 @@ class MixtureMADE(Distribution):
             residual=residual,
             degrees=degrees,
             draw=draw,
+            start=start,
             input_bound=input_bound,
         )
         with torch.no_grad():
-            _, mean, log_std = self.network.output.bias.view(dim, 3, components).unbind(1)
-            if components > 1:
+            _, mean, raw = self.network.output.bias.view(dim, 3, components).unbind(1)
+            if start == "normal":
+                self.network.output.bias.normal_()
+            elif components > 1:
                 places = torch.linspace(-1, 1, components)
                 mean.copy_(places * (0.5 / places.square().mean()).sqrt())
-                log_std.fill_(0.5 * math.log(0.5))
+                raw.fill_(math.log(0.5) * (0.5 if scale == "log_deviation" else -1.0))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         log_weight, mean, log_std = self.mixture(self.network(z, context))
@@ -140,5 +148,4 @@ class MixtureMADE(Distribution):
         """
         wide = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
         logits, mean, raw = wide.chunk(3, -1)
-        log_std = raw if self.log_scale_bound is None else soft_clamp(raw, self.log_scale_bound)
-        return logits.log_softmax(-1), mean, log_std
+        return logits.log_softmax(-1), mean, log_deviation(raw, self.scale, self.log_scale_bound)

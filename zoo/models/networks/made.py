@@ -24,6 +24,7 @@ from zoo.models.networks.masked import (
     Activation,
     Degrees,
     MaskedLinear,
+    Start,
     cyclic_degrees,
     drawn_degrees,
     spread_degrees,
@@ -48,8 +49,8 @@ class MADE(nn.Module):
         out = (V * M_out) h_L + a,
 
     where a hidden unit of degree d is connected to the first d inputs and to units of degree at most d below
-    it, and output i to the units of degree at most i-1. The output layer starts at zero. With ``residual``
-    the hidden layers after the first are residual blocks (ResMADE: Nash and Durkan 2019, arXiv:1904.05626),
+    it, and output i to the units of degree at most i-1. With ``residual`` the hidden layers after the first
+    are residual blocks (ResMADE: Nash and Durkan 2019, arXiv:1904.05626),
 
         r_1 = (W_1 * M_1) x + b_1 + U c,  r_l = r_{l-1} + B_l relu(A_l relu(r_{l-1})),  out = V r_L + a
 
@@ -72,6 +73,9 @@ class MADE(nn.Module):
         degrees: degrees of the hidden units: ``spread`` evenly, ``cyclic`` (1, 2, .., D-1 and again from 1)
             or ``random``.
         draw: seed of random degrees. Residual layers share one draw.
+        start: ``he``: hidden layers start as :class:`~zoo.models.networks.masked.MaskedLinear` says, and the
+            output layer at zero. ``normal``: all weights start as N(0, 1 / (n + 1)) for a layer of n inputs,
+            masked ones included, as in the programs of Papamakarios et al. (2017). Biases start at zero.
         input_bound: the network sees its inputs soft-clamped to (-bound, bound), so that far away from the
             data its outputs stay as they are at the bound, where ReLUs would go on linearly. None: no clamp.
 
@@ -94,6 +98,7 @@ class MADE(nn.Module):
         dropout: Share = 0.0,
         degrees: Degrees = "spread",
         draw: NotNegative = 0,
+        start: Start = "he",
         input_bound: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
@@ -139,8 +144,12 @@ class MADE(nn.Module):
         seen = torch.arange(dim, device="cpu")
         depends = self.degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None]
         self.output = MaskedLinear(depends, each=parameters)
-        nn.init.zeros_(self.output.weight)
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
+        if start == "he":
+            nn.init.zeros_(self.output.weight)
+        else:
+            for layer in [*layers, self.output, *([self.context] if self.context else [])]:
+                nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features + 1))
         # ends[l][d]: number of units in layer l with degree at most d
         self.ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self.degrees]
         # multiplications of the largest product in a step of generate(), for one row

@@ -13,6 +13,7 @@ from zoo.models.core.functional import computes_by_hand
 
 Activation = Literal["relu", "tanh"]
 Degrees = Literal["spread", "cyclic", "random"]
+Start = Literal["he", "normal"]
 # the first unit of a piece, the first unit after it, and the number of inputs that the piece depends on
 Piece = tuple[int, int, int]
 # each as a function that returns a new tensor, and as one that changes its argument
