@@ -219,6 +219,25 @@ def test_a_verdict_that_depends_on_an_open_reading_is_none(divide_by, status, va
     assert ("leaves open what it measures" in lines) == (status == "protocol differs")
 
 
+@pytest.mark.parametrize(
+    ("published", "own", "by_reading"),
+    [(0.2, "replicated", "within error"), (0.15, "within error", "replicated")],
+)
+def test_readings_that_all_agree_with_the_paper_leave_the_weaker_verdict(published, own, by_reading):
+    """Ours is 0.22, relative to 10, and 0.15, relative to 10.6."""
+    column = {"metric": "nll", "margin": 0.13, "margin_from": "a choice"}
+    cell = {"value": published, "error": 0.02, "error_kind": "deviation over runs", "error_runs": 5}
+    runs = paths(11.6, 12.2, 12.8)
+    assert only(table(cell, columns={"LL": column}), runs).status == own
+    column["readings"] = [{"what": "another number", "divide_by": 10.6}]
+    result = only(table(cell, columns={"LL": column}), runs)
+    ((_, other),) = result.readings
+    assert other.status == by_reading
+    assert (result.status, result.label) == ("within error", "within error")
+    assert result.difference is not None
+    assert result.reason == "by some readings of what it measures it is replicated, by all within the error"
+
+
 def test_the_foot_names_each_suspect_of_a_column_with_a_value_of_ours():
     suspect = {
         "what": "the steps",

@@ -141,9 +141,18 @@ def judge(
 
 
 def _settled(result: Result) -> Result:
-    """Return a verdict if it is the same by all readings of what is measured, and none otherwise."""
-    if all(other.status == result.status for _, other in result.readings):
+    """Return the verdict that holds by all readings of what is measured, or none.
+
+    Where all readings agree with the paper, it is the weaker one: what is replicated is within the error too.
+    """
+    by_reading = [result, *(other for _, other in result.readings)]
+    statuses = {each.status for each in by_reading}
+    if len(statuses) == 1:
         return result
+    if statuses == set(AGREEING):
+        weaker = next(each for each in by_reading if each.status == "within error")
+        reason = "by some readings of what it measures it is replicated, by all within the error"
+        return replace(result, status=weaker.status, label=weaker.label, reason=reason)
     status: Status = "protocol differs"
     reason = f"the paper leaves open what it measures; by zoo's own reading it would be: {result.label}"
     return replace(result, difference=None, status=status, label=status, reason=reason, refit_from="")
