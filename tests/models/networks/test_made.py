@@ -150,15 +150,15 @@ def test_cyclic_degrees_count_from_the_first_input_and_begin_again() -> None:
 def test_a_normal_start_counts_all_inputs_of_a_layer(residual: bool) -> None:
     """The standard deviations are those of gpapamak/maf, ml/models/mades.py."""
     torch.manual_seed(0)
-    network = MADE(30, 20, (400, 400), context=50, residual=residual, start="normal")
+    network = MADE(5, 50, (800, 800), context=5, residual=residual, start="normal")
     layers = [*network.layers, network.output, network.context]
-    assert [layer.in_features for layer in layers] == [30, *[400] * (2 if not residual else 3), 50]
+    assert [layer.in_features for layer in layers] == [5, *[800] * (2 if not residual else 3), 5]
     for layer in layers:
         standardised = layer.weight.detach() * (layer.in_features + 1) ** 0.5
-        assert standardised.std() == pytest.approx(1, abs=0.02)
+        assert standardised.std() == pytest.approx(1, abs=0.04)
         assert standardised.abs().max() > 3.5, "normal, not uniform"
         assert layer.bias is None or not layer.bias.any()
-    default = MADE(30, 20, (400, 400), context=50)
+    default = MADE(5, 50, (800, 800), context=5)
     assert not default.output.weight.any()
     with pytest.raises(zoo.ZooError, match=r"model\.start must be he or normal; got 'xavier'"):
         MADE(30, start="xavier")
