@@ -57,4 +57,4 @@ def test_the_sweep_changes_one_thing_a_run_in_the_tables_recipe():
         changes.append({key: run[part][key] for part, key in parts if run[part][key] != table[part][key]})
     start, scale, eps = {"start": "he"}, {"scale": "log_deviation"}, {"eps": None}
     of_zoo = start | scale | eps
-    assert changes == [of_zoo, of_zoo | {"degrees": "spread"}, start, scale, eps]
+    assert changes == [start, scale, eps, of_zoo, of_zoo | {"degrees": "spread"}]
