@@ -1,10 +1,10 @@
 """Which parts of the authors' recipe of MADE, in MAF's table 2 on MNIST, move its value.
 
     zoo sweep papers/made_start data.root=DIR --jobs 2
-    python scripts/made_start.py RUNS ...    # RUNS: directories with the sweep's runs
+    python scripts/made_start.py RUNS    # RUNS: the sweep's directory, or start.tar.xz
 
 start.json and start.md in results/papers/maf_table2_mnist receive the mean log-likelihood of the test points
-in nats, of the sweep's runs and of the table's own.
+in nats, of the sweep's runs and of the table's own; start.tar.xz receives the records of the sweep's runs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.comparison.archive import pack_runs
 from zoo.comparison.collect import Run, collect
-from zoo.record import write_atomic
+from zoo.record import RECORD, write_atomic
 
 FOLDER = Path("results/papers/maf_table2_mnist")
 UPDATES = 500  # of an epoch
@@ -28,8 +29,8 @@ def settings(run: Run) -> dict[str, Any]:
     model = config["model"]
     return {
         "degrees": model["degrees"],
-        "start": model.get("start", "he"),  # runs from before there were others have zoo's own
-        "scale": model.get("scale", "log_deviation"),
+        "start": model["start"],
+        "scale": model["scale"],
         "eps": config["training"].get("eps") or 1e-8,  # torch's own
     }
 
@@ -77,12 +78,19 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Collect the sweep's runs and the table's, and write both files."""
+def compared(varied: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the rows of the sweep's runs and of the table's own, see :func:`likelihoods`."""
     table = collect([FOLDER / "records.tar.xz"])[0]
     ours = [run for run in table if run.record.provenance.config["choices"]["model"] == "made"]
     ours = [run for run in ours if not run.record.provenance.config["model"]["conditional"]]
-    rows = likelihoods([*ours, *collect([Path(folder) for folder in sys.argv[1:]])[0]])
+    return likelihoods([*ours, *varied])
+
+
+def main() -> None:
+    """Collect the runs and write the files."""
+    varied = collect([Path(sys.argv[1])])[0]
+    rows = compared(varied)
+    pack_runs(varied, FOLDER / "start.tar.xz", [RECORD])
     write_atomic(FOLDER / "start.json", json.dumps(rows, indent=1) + "\n")
     write_atomic(FOLDER / "start.md", markdown(rows))
     print(FOLDER / "start.md")

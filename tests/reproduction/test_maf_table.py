@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+import made_start
 import pytest
 import torch
 
+from zoo.comparison.collect import collect
 from zoo.config import compose_run, to_dict
 from zoo.data.spec import DataSpec
 from zoo.factory import instantiate
@@ -58,3 +61,21 @@ def test_the_sweep_changes_one_thing_a_run_in_the_tables_recipe():
     start, scale, eps = {"start": "he"}, {"scale": "log_deviation"}, {"eps": None}
     of_zoo = start | scale | eps
     assert changes == [start, scale, eps, of_zoo, of_zoo | {"degrees": "spread"}]
+
+
+def test_the_start_and_the_outputs_explain_the_difference_as_the_table_says():
+    rows = json.loads((made_start.FOLDER / "start.json").read_text(encoding="utf-8"))
+    assert rows == made_start.compared(collect([made_start.FOLDER / "start.tar.xz"])[0])
+    ours = {(row["degrees"], row["start"], row["scale"], row["eps"]): row["log_likelihood"] for row in rows}
+    assert len(ours) == len(rows) == 6
+    authors = ours["cyclic", "normal", "log_precision", 1e-4]
+    first = ours["cyclic", "he", "log_deviation", 1e-8]
+    assert round(authors - ours["cyclic", "he", "log_precision", 1e-4]) == 17
+    assert round(authors - ours["cyclic", "normal", "log_deviation", 1e-4]) == 4
+    assert round(authors - ours["cyclic", "normal", "log_precision", 1e-8]) == -3
+    assert round(authors - first) == 35
+    spread = ours["spread", "he", "log_deviation", 1e-8]
+    assert round(spread - first) == 12
+    (cell,) = load("maf_table2_mnist").select("MADE/unconditional")
+    assert round(spread - cell.value) == -29
+    assert abs(authors - cell.value) < load("maf_table2_mnist").columns["unconditional"].margin

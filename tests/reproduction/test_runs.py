@@ -179,6 +179,7 @@ class Started:
             for job in yaml.safe_load(Path(file).read_text())["list"]
         ]
         self.options = options | {"extra": list(extra)}
+        return Path(file).parent, []
 
 
 def read(data):
@@ -385,7 +386,7 @@ def test_a_run_of_a_recipe_brings_the_papers_values_to_the_page(identities):
     values = published_values([run])[run.record.run_id]
     (energy,) = (value for value in values if value.metric == "normalised_path_energy")
     assert energy.cell.startswith("I-CFM, N->8gaussians")
-    assert energy.text.startswith("0.222±0.032")
+    assert energy.text.startswith("0.222(±0.032)")
     assert {value.metric for value in values} == {"normalised_path_energy", "wasserstein2"}
 
 

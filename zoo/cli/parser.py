@@ -109,8 +109,10 @@ def _add_reproduce(add: Add) -> None:
         "overrides", nargs="*", default=[], help="where and how runs are made: data.root=, trainer=, ..."
     )
     parser.add_argument("--only", metavar="ROW/COLUMN", help="a row, a cell, or with /COLUMN a column")
-    parser.add_argument("--seeds", metavar="N", help="number of seeds of each cell, or a list such as 42,43")
-    parser.add_argument("--budget", metavar="TIME", help="end each run after 30m, 2h, ...: never a verdict")
+    parser.add_argument("--seeds", metavar="N", help="number of seeds of each cell, or a list: 42,43 or 42,")
+    parser.add_argument(
+        "--budget", metavar="TIME", help="end each training after 30m, 2h, ...: never a verdict"
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="number of jobs at a time")
     parser.add_argument("--report-only", action="store_true", help="run nothing")
     parser.add_argument("--check-data", action="store_true", help="compute the data's fingerprints and stop")

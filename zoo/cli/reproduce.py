@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
 
+from zoo.config.overrides import split
 from zoo.errors import ZooError
 from zoo.reproduction.check import Splits
 from zoo.reproduction.schema import Table
@@ -40,6 +42,8 @@ def reproduce(options: Namespace) -> int:
     if options.check_data:
         return print_fingerprints(table, options, console)
     budget = None if options.budget is None else seconds(options.budget)
+    if not options.report_only:
+        check_accelerator(options.overrides)
     absent: list[str] = []
     if not options.report_only:
         from zoo.sweep.check import check_jobs
@@ -71,6 +75,23 @@ def reproduce(options: Namespace) -> int:
         page = runs / "comparison" / "index.html"
         console.print(f"runs:    {page}", markup=False, soft_wrap=True, highlight=False)
     return 2 if absent or any(result.status == "failed" for result in outcome.results) else 0
+
+
+def check_accelerator(overrides: Sequence[str]) -> None:
+    """Check that there is an accelerator if runs on this machine ask for one.
+
+    Raises:
+        ZooError: there is none.
+    """
+    import torch
+
+    chosen = dict(map(split, overrides))
+    trainer = chosen.get("trainer")
+    if trainer in ("gpu", "ddp") and "launcher" not in chosen and not torch.accelerator.is_available():
+        raise ZooError(
+            f"trainer={trainer} needs an accelerator and this machine has none; give the command on one that "
+            "has, or add launcher=slurm."
+        )
 
 
 def print_fingerprints(table: Table, options: Namespace, console: Console) -> int:

@@ -12,6 +12,7 @@ from rich.console import Console
 from zoo.comparison.collect import Run
 from zoo.config.overrides import split
 from zoo.errors import ZooError
+from zoo.record import SOUND
 from zoo.reproduction import costs
 from zoo.reproduction.check import Mismatch, Read, check_data, needed, stored
 from zoo.reproduction.closed_form import Fingerprint
@@ -75,10 +76,10 @@ def seed_list(text: str | None, own: Sequence[int]) -> list[int]:
     A number beyond the recipe's own seeds goes on counting from its last one.
 
     Raises:
-        ZooError: it is neither.
+        ZooError: it is neither, or it may mean a number of seeds and one of the recipe's own seeds.
 
-    >>> seed_list(None, [0, 1]), seed_list("1", [42, 43]), seed_list("3", [42, 43]), seed_list("7,8", [0])
-    ([0, 1], [42], [42, 43, 44], [7, 8])
+    >>> seed_list(None, [0, 1]), seed_list("1", [42, 43]), seed_list("3", [42, 43]), seed_list("7,", [0])
+    ([0, 1], [42], [42, 43, 44], [7])
     """
     if text is None:
         return list(own)
@@ -90,6 +91,10 @@ def seed_list(text: str | None, own: Sequence[int]) -> list[int]:
         raise ZooError(f"--seeds is a number of seeds, at least 1, or a list such as 42,43; got '{text}'.")
     if "," in text:
         return list(dict.fromkeys(numbers))
+    if numbers[0] > len(own) and numbers[0] in own:
+        raise ZooError(
+            f"--seeds {text} asks for {text} seeds; the seed {text} alone is --seeds {text}, with a comma."
+        )
     more = range(own[-1] + 1, own[-1] + 1 + max(0, numbers[0] - len(own)))
     return [*own, *more][: numbers[0]]
 
@@ -103,17 +108,21 @@ def report(table: Table, cells: Sequence[Cell] | None = None, runs: Path | None 
         runs: directory of the runs; ``runs/reproduce/TABLE`` by default.
     """
     cells = table.cells if cells is None else cells
+    columns = {cell.column for cell in cells}
+    # one row may take its spread over refits from another row of its column, selected or not
+    related = [cell for cell in table.cells if cell.column in columns]
     every_run, warnings = everything(table, runs)
-    by_recipe = recipe_runs(table, cells, every_run)
-    for one in by_recipe.values():
+    by_recipe = recipe_runs(table, related, every_run)
+    own = [by_recipe[key] for key in by_recipe if key in {cell.recipe for cell in cells}]
+    for one in own:
         warnings += one.stale
     stored_fits = stored(directories(table, runs))
     fingerprints = {key: fit for key, fit in stored_fits.items() if key in table.closed_forms}
     needs = {key: _needs(table, key) for key in by_recipe}
-    chosen = {
-        id(run): run for one in by_recipe.values() for run in [*one.full.values(), *one.partial.values()]
-    }
-    results = judge(table, cells, by_recipe, fingerprints, needs)
+    chosen = {id(run): run for one in own for run in [*one.full.values(), *one.partial.values()]}
+    judged = judge(table, related, by_recipe, fingerprints, needs)
+    names = {cell.name for cell in cells}
+    results = [result for result in judged if result.cell.name in names]
     return Report(table, results, warnings, fingerprints, [*chosen.values()])
 
 
@@ -147,7 +156,8 @@ def run_table(
     """Make the runs that some cells lack, after the check of their data.
 
     Returns:
-        A sentence for each data set that is not here, whose runs were left out.
+        A sentence for each data set that is not here, whose runs were left out, and for each run that did not
+        finish.
 
     Args:
         table: the table.
@@ -180,7 +190,7 @@ def run_table(
     for note in costs_of(table, todo, budget, _accelerated(extra)):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     file = write_sweep(table, todo, budget, root)
-    run_sweep(
+    _, made = run_sweep(
         str(file),
         list(extra),
         out=root,
@@ -189,7 +199,7 @@ def run_table(
         console=console,
         check=check,
     )
-    return absent
+    return absent + [f"{job.identity.run_id}: {job.state}" for job in made if job.state not in SOUND]
 
 
 def costs_of(
@@ -200,7 +210,7 @@ def costs_of(
     for key in dict.fromkeys(key for key, _ in todo):
         recipe, runs = table.recipes[key], sum(one == key for one, _ in todo)
         if budget is not None:
-            cost = f"at most {costs.hours(budget * runs / 3600)} hours, cut short: no verdict"
+            cost = f"at most {costs.hours(budget * runs / 3600)} hours of training, cut short: no verdict"
         else:
             cost = costs.describe(table, key, runs) or "not counted yet"
         note = f"{key}: {runs} {'run' if runs == 1 else 'runs'}, {cost}"

@@ -40,7 +40,7 @@ class RecipeRuns:
     Attributes:
         full: run of each seed at the recipe's whole budget.
         partial: run of each seed under a budget of time that ended it early.
-        stale: what a run that is left out was made with, a sentence each.
+        stale: for each seed that has only runs which are left out, what one was made with, in a sentence.
         missing: why the recipe cannot be composed; empty if it can.
     """
 
@@ -139,8 +139,8 @@ def data_of(recipe: Recipe) -> str:
 class Finder:
     """Sorts runs by the recipe that they belong to.
 
-    A record belongs to a recipe if its settings are the recipe's: those that both have must agree, except for
-    the machine's (``trainer``), so that a run from before zoo gained a setting still belongs to its recipe.
+    A record belongs to a recipe if its settings are the recipe's, except for the machine's (``trainer``). A
+    run from before zoo gained a setting has its default, so it belongs to the recipes that leave it there.
     So does a run that early stopping ended under another limit of updates, see :func:`stopped_alike`.
     """
 
@@ -151,6 +151,10 @@ class Finder:
         """Return the finished runs of each of some recipes, by the recipe's key."""
         return {key: self._recipe_runs(table, key, runs) for key in keys}
 
+    def _defaults(self, expected: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a configuration's model and data where no recipe says otherwise."""
+        return self.identities.of([f"{group}={name}" for group, name in expected["choices"].items()]).config
+
     def _recipe_runs(self, table: Table, key: str, runs: Sequence[Run]) -> RecipeRuns:
         recipe, of_recipe = table.recipes[key], RecipeRuns()
         of_recipe.missing = absent(recipe)
@@ -159,24 +163,27 @@ class Finder:
             return of_recipe
         seeds = {run.record.seed for run in runs}
         of_seed = {seed: self.identities.of(overrides(recipe, seed)).config for seed in seeds}
+        defaults = self._defaults(next(iter(of_seed.values())))
+        stale: dict[int, str] = {}
         for run in runs:
             config, expected = run.record.provenance.config, of_seed[run.record.seed]
             if config.get("choices") != expected.get("choices"):
                 continue
-            changes = list(differences(config, expected))
+            changes = list(differences(config, expected, defaults))
             if stopped_alike(run, expected):
                 changes = [change for change in changes if change[0] not in LIMIT]
             short = [path for path, _, _ in changes if path == BUDGET]
             others = [change for change in changes if change[0] != BUDGET]
             if others:
                 if named(run, table, recipe):
-                    of_recipe.stale.append(stale_sentence(run, others))
+                    stale[run.record.seed] = stale_sentence(run, others)
                 continue
             runs_of_seed = of_recipe.partial if short and cut_short(run) else of_recipe.full
             seconds = run.record.cost.train_seconds or 0.0
             known = runs_of_seed.get(run.record.seed)
             if known is None or seconds > (known.record.cost.train_seconds or 0.0):
                 runs_of_seed[run.record.seed] = run
+        of_recipe.stale = [text for seed, text in stale.items() if seed not in of_recipe.full]
         return of_recipe
 
 
@@ -189,10 +196,10 @@ def chosen_alike(run: Run, recipe: Recipe) -> bool:
 
 def named(run: Run, table: Table, recipe: Recipe) -> bool:
     """Whether a run was made by ``zoo reproduce`` for this recipe, as its overrides say."""
-    overridden = dict(map(split, run.record.provenance.overrides or []))
+    overridden = {key.lstrip("+"): value for key, value in map(split, run.record.provenance.overrides or [])}
     stated = dict(map(split, overrides(recipe, run.record.seed)))
     return overridden.get("sweep") == table.name and all(
-        overridden.get(key) == value for key, value in stated.items()
+        overridden.get(key.lstrip("+")) == value for key, value in stated.items()
     )
 
 
@@ -230,16 +237,28 @@ def cut_short(run: Run) -> bool:
 
 
 def differences(
-    config: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = ""
+    config: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    prefix: str = "",
 ) -> Iterable[tuple[str, Any, Any]]:
-    """Yield ``(path, value, expected value)`` of each setting in which two configurations differ."""
-    for key, value in config.items():
+    """Yield ``(path, value, expected value)`` of each setting in which two configurations differ.
+
+    Args:
+        config: what a run was made with.
+        expected: the recipe. What it does not have is ignored.
+        defaults: what a setting is that ``config`` does not have, because zoo gained it later; a setting that
+            is not here either is taken as the recipe's.
+        prefix: begin of the paths.
+    """
+    for key, other in expected.items():
         path = f"{prefix}{key}"
-        if key not in expected or path in PLACES:
+        if path in PLACES:
             continue
-        other = expected[key]
+        default = defaults.get(key, other)
+        value = config.get(key, default)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
-            yield from differences(value, other, f"{path}.")
+            yield from differences(value, other, default if isinstance(default, Mapping) else {}, f"{path}.")
         elif value != other:
             yield path, value, other
 

@@ -6,6 +6,7 @@ result: a file is complete before anything is run, its margins of equivalence in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -332,11 +333,15 @@ class Table(Part):
 
 
 def _resolve(kind: str, table: str, name: str, known: Any) -> str:
-    """Return the known name that differs from ``name`` in case at most, or begins with it as the only one."""
+    """Return the known name that differs from ``name`` in case at most, or begins with it as the only one.
+
+    A beginning does not end inside a number: ``N-VAE d=4`` is not ``N-VAE d=40``.
+    """
     folded = {key.casefold(): key for key in known}
     if name.casefold() in folded:
         return folded[name.casefold()]
-    begins = [key for text, key in folded.items() if text.startswith(name.casefold())]
+    beginning = re.compile(re.escape(name.casefold()) + (r"(?![\d.])" if name[-1].isdigit() else ""))
+    begins = [key for text, key in folded.items() if beginning.match(text)]
     if len(begins) == 1:
         return begins[0]
     raise unknown(f"{kind} of {table}", name, known)

@@ -58,10 +58,16 @@ def number(value: float | None, error: float | None = None) -> str:
 
 
 def published(cell: Cell) -> str:
-    """Return the published value with its ±; recalled values in parentheses."""
+    """Return the published value with its ±; what was recalled, not read, in parentheses.
+
+    A recalled ± beside a value that was read is in parentheses alone.
+    """
     if cell.value is None:
         return "—"
-    text = f"{cell.value:g}" + (f"±{cell.error:g}" if cell.error is not None else "")
+    error = "" if cell.error is None else f"±{cell.error:g}"
+    if cell.error_grade == "M" and cell.grade != "M":
+        error = f"({error})" if error else ""
+    text = f"{cell.value:g}{error}"
     return f"({text})" if cell.grade == "M" else text
 
 
