@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from zoo.cli import main
@@ -47,6 +48,11 @@ def table(tmp_path, monkeypatch):
         (["TABLE", "--report-only", "--runs", "no"], "There is no directory no; --runs names the one"),
         (["TABLE", "training.updates=3"], "would change the paper's recipe"),
         (["TABLE", "--jobs", "0"], "--jobs is how many run at a time, at least 1; got 0."),
+        pytest.param(
+            ["TABLE", "trainer=gpu"],
+            "trainer=gpu needs an accelerator and this machine has none",
+            marks=pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator"),
+        ),
         (["bits_per_dim_mnist", "--check-data"], "has no fit in closed form"),
         (["no.yaml"], "There is no file no.yaml"),
     ],

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from zoo.reproduction.published import published_values
 from zoo.reproduction.render import write
 from zoo.reproduction.runs import Finder, check_overrides, overrides, write_sweep
 from zoo.reproduction.terminal import print_report
+from zoo.reproduction.texts import published
 from zoo.sweep.check import check_jobs
 
 RECIPE = {"overrides": {"model": "realnvp", "data": "moons", "training.updates": 50}, "seeds": [0, 1]}
@@ -90,10 +92,30 @@ def test_each_run_of_tongs_table_has_data_of_its_own(tmp_path):
     assert [job["data.data_seed"] for job in jobs] == [42, 43] * len(tong.recipes)
 
 
-def test_a_setting_that_zoo_gained_later_does_not_disown_a_run(table, identities):
+def test_a_run_has_the_default_of_a_setting_that_zoo_gained_later(table, identities):
     old = record(table, identities)
     del old.provenance.config["model"]["bound"]
     assert sorted(found(table, [old]).full) == [0]
+    own = {"overrides": RECIPE["overrides"] | {"model.bound": 2.0}}
+    other = small(ERROR, recipes={"flow": RECIPE | own})
+    new = record(other, identities)
+    assert sorted(found(other, [new]).full) == [0]
+    del new.provenance.config["model"]["bound"]
+    runs = found(other, [new])
+    assert not runs.full
+    assert "it was made with model.bound=3.0, the recipe now has 2.0" in runs.stale[0]
+
+
+def test_a_run_of_a_recipe_with_an_experiment_that_no_longer_counts_is_named(identities):
+    """A sweep writes ``+experiment=``."""
+    recipe = {"overrides": {"experiment": "svae_mnist_dynamic", "model.latent_dim": 5}, "seeds": [0, 1]}
+    svae = small(ERROR, recipes={"flow": recipe})
+    old = record(svae, identities, 0, ["training.lr=0.5"])
+    old.provenance.overrides[0] = f"+{old.provenance.overrides[0]}"
+    assert old.provenance.overrides[0] == "+experiment=svae_mnist_dynamic"
+    assert "training.lr=0.5, the recipe now has 0.001" in found(svae, [old]).stale[0]
+    assert found(svae, [old, record(svae, identities, 1)]).stale, "another seed does not replace it"
+    assert not found(svae, [old, record(svae, identities)]).stale, "the same seed does"
 
 
 @pytest.mark.parametrize(
@@ -158,6 +180,9 @@ def test_budgets_and_seeds_that_are_none_are_refused():
     for text in ("", "0", "two", "1,x"):
         with pytest.raises(ZooError, match="--seeds is a number of seeds"):
             door.seed_list(text, [0])
+    with pytest.raises(ZooError, match="--seeds 42 asks for 42 seeds; the seed 42 alone is --seeds 42,"):
+        door.seed_list("42", [42, 43])
+    assert door.seed_list("42,", [42, 43]) == [42]
 
 
 def test_a_sweep_has_one_job_for_each_missing_run_and_the_tables_name(table, tmp_path):
@@ -220,6 +245,19 @@ def test_a_slip_is_refused_before_the_first_run_of_a_table(table, tmp_path):
             check=check_jobs,
         )
     assert not list(tmp_path.glob("*/"))
+
+
+def test_runs_that_did_not_finish_are_named(table, tmp_path, monkeypatch):
+    class Ended(Started):
+        def __call__(self, file, extra, **options):
+            super().__call__(file, extra, **options)
+            states = ("finished", "diverged", "refused", "failed")
+            jobs = [SimpleNamespace(identity=SimpleNamespace(run_id=state), state=state) for state in states]
+            return Path(file).parent, jobs
+
+    monkeypatch.setattr(door, "run_sweep", Ended())
+    left = door.run_table(table, table.cells, read, runs=tmp_path, console=Console(quiet=True))
+    assert left == ["diverged: diverged", "refused: refused", "failed: failed"]
 
 
 def test_a_longer_budget_makes_a_shortened_run_again(table, identities, tmp_path, monkeypatch):
@@ -322,6 +360,34 @@ def test_a_terminal_of_80_columns_shows_the_whole_table(table, identities, tmp_p
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("maf_table2_mnist" in line for line in lines)
+
+
+def test_a_verdict_does_not_depend_on_what_is_selected(identities, tmp_path):
+    """Row B has one seed and takes its spread over refits from row A."""
+    cells = [
+        {"row": row, "column": "LL", "value": -3.0, "source": "note", "grade": "C", "recipe": key}
+        for row, key in (("A", "wide"), ("B", "flow"))
+    ]
+    wide = {"overrides": RECIPE["overrides"] | {"training.updates": 40}, "seeds": [0, 1]}
+    two = small(recipes={"flow": RECIPE, "wide": wide}, cells=cells)
+    for seed, value in ((0, 1.0), (1, 5.0)):
+        record(two, identities, seed, value=value, updates=40, recipe="wide").write(tmp_path / f"a{seed}")
+    record(two, identities, 0, value=3.5).write(tmp_path / "b")
+    (whole,) = (result for result in report(two, runs=tmp_path).results if result.cell.row == "B")
+    selected = report(two, two.select("B"), tmp_path)
+    (alone,) = selected.results
+    assert whole.refit_from == alone.refit_from == "ours, row A"
+    assert whole.difference == alone.difference
+    assert [run.record.seed for run in selected.runs] == [0], "the lender is no run of the selection"
+
+
+def test_a_recalled_error_stands_in_parentheses(table):
+    (cell,) = table.cells
+    texts = [
+        published(cell.model_copy(update={"grade": grade, "error_grade": of_error}))
+        for grade, of_error in (("C", None), ("C", "M"), ("M", None), ("M", "M"))
+    ]
+    assert texts == ["-3±0.2", "-3(±0.2)", "(-3±0.2)", "(-3±0.2)"]
 
 
 def test_the_command_of_a_cell_runs_that_cell(table):

@@ -106,6 +106,10 @@ def test_only_names_rows_columns_and_cells_by_their_beginning_in_any_case():
     with pytest.raises(ZooError, match="no column of maf_table2_mnist called 'x'"):
         table.select("MADE/x")
     assert len(table.select(None)) == 16
+    svae = load("svae_table1")
+    assert {found.row for found in svae.select("N-VAE d=40")} == {"N-VAE d=40"}
+    with pytest.raises(ZooError, match=r"no row of svae_table1 called 'N-VAE d=4'; did you mean N-VAE d=40"):
+        svae.select("N-VAE d=4/LL")
     with pytest.raises(ZooError, match="names no column after the slash; the row is --only 'MADE'"):
         table.select("MADE/")
     with pytest.raises(ZooError, match="names no column after the slash; leave out --only for all cells"):
