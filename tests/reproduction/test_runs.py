@@ -387,7 +387,7 @@ def test_a_recalled_error_stands_in_parentheses(table):
         published(cell.model_copy(update={"grade": grade, "error_grade": of_error}))
         for grade, of_error in (("C", None), ("C", "M"), ("M", None), ("M", "M"))
     ]
-    assert texts == ["-3±0.2", "-3(±0.2)", "(-3±0.2)", "(-3±0.2)"]
+    assert texts == ["-3±0.2", "-3 (±0.2)", "(-3±0.2)", "(-3±0.2)"]
 
 
 def test_the_command_of_a_cell_runs_that_cell(table):
@@ -452,7 +452,7 @@ def test_a_run_of_a_recipe_brings_the_papers_values_to_the_page(identities):
     values = published_values([run])[run.record.run_id]
     (energy,) = (value for value in values if value.metric == "normalised_path_energy")
     assert energy.cell.startswith("I-CFM, N->8gaussians")
-    assert energy.text.startswith("0.222(±0.032)")
+    assert energy.text.startswith("0.222 (±0.032)")
     assert {value.metric for value in values} == {"normalised_path_energy", "wasserstein2"}
 
 

@@ -92,8 +92,10 @@ def cost_text(result: Result) -> str:
         f"{hardware.cpu or 'a processor'}"
     )
     updates = [run.record.cost.updates for run in runs if run.record.cost.updates]
+    several = len(runs) > 1
     count = f", {sum(updates) / len(updates):,.0f} updates" if updates else ""
-    return f"{costs.hours(sum(spent) / 3600)} h{count}, {where}"
+    each = " a run" if several and updates else ""
+    return f"{costs.hours(sum(spent) / 3600)} h{' in all' if several else ''}{count}{each}, {where}"
 
 
 def markdown(report: Report) -> str:
@@ -273,7 +275,7 @@ def figure(report: Report) -> Any:
     results = [result for result in report.results if result.difference is not None]
     if not results:
         return None
-    drawing = canvas(6.4, 1.3 + 0.24 * len(results))
+    drawing = canvas(6.4, 1.5 + 0.24 * len(results))
     axes = drawing.subplots()
     axes.axvspan(-2, 2, color="#999999", alpha=0.2, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.8)
@@ -296,7 +298,10 @@ def figure(report: Report) -> Any:
     )
     axes.set_ylim(len(results) - 0.4, -0.6)
     axes.set_xlim(-limit * 1.05, limit * 1.05)
-    axes.set_xlabel("(ours − published) / combined error; grey: within two")
+    axes.set_xlabel(
+        "(ours − published) / combined error; grey: within two; an arrow: beyond the axis\n"
+        "green: replicated; blue: within error; orange: differs"
+    )
     axes.set_title(plain_text(report.table.title), loc="left")
     return drawing
 

@@ -66,7 +66,7 @@ def published(cell: Cell) -> str:
         return "—"
     error = "" if cell.error is None else f"±{cell.error:g}"
     if cell.error_grade == "M" and cell.grade != "M":
-        error = f"({error})" if error else ""
+        error = f" ({error})" if error else ""
     text = f"{cell.value:g}{error}"
     return f"({text})" if cell.grade == "M" else text
 
