@@ -252,6 +252,14 @@ def test_the_foot_names_each_suspect_of_a_column_with_a_value_of_ours():
         assert (sentence in lines) == there
 
 
+def test_the_foot_counts_the_seeds_that_are_missing():
+    """The recipe has three seeds; a diverged run is one of them."""
+    outcome = table(ERROR)
+    for values, said in (((3.0, 3.1), True), ((3.0, 3.1, 2.9), False), ((3.0, 3.1, None), False)):
+        lines = foot(Report(outcome, judge(outcome, outcome.cells, made(*values), {}))).lines()
+        assert ("Flow/LL: seeds that have been run: 2 of 3." in lines) == said
+
+
 def test_a_bound_is_never_compared_with_an_exact_value():
     result = only(table(ERROR), made(3.0, 3.1, 2.9, kind="lower bound"))
     assert (result.status, result.difference) == ("protocol differs", None)

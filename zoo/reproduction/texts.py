@@ -12,7 +12,7 @@ import numpy as np
 from zoo.comparison.collect import Run
 from zoo.record import LIKELIHOOD
 from zoo.reproduction.reproduce import Report
-from zoo.reproduction.schema import Cell, Reading, Source, Suspect
+from zoo.reproduction.schema import Cell, Reading, Source, Suspect, Table
 from zoo.reproduction.statistics import BY_CHANCE, overall
 from zoo.reproduction.verdict import VERDICTS, Result
 
@@ -172,7 +172,7 @@ def foot(report: Report) -> Foot:
     results, table = report.results, report.table
     differences = [result.difference for result in results if result.difference is not None]
     counts = Counter(result.status for result in results)
-    notes = _of_cells(results) + _outlying(results)
+    notes = _of_cells(results, table) + _outlying(results)
     shown = {result.cell.column for result in results if result.ours is not None}
     notes += [suspect_text(suspect) for suspect in table.suspects if shown & set(suspect.columns)]
     notes += [f"{warning}." for warning in map(_bare, report.warnings)]
@@ -195,7 +195,7 @@ def _bare(sentence: str) -> str:
     return sentence.rstrip(".")
 
 
-def _of_cells(results: Sequence[Result]) -> list[str]:
+def _of_cells(results: Sequence[Result], table: Table) -> list[str]:
     """Return the sentences about single cells, each once, after the names of its cells.
 
     A row stands for all of its cells that have a value of ours or a recipe.
@@ -206,7 +206,7 @@ def _of_cells(results: Sequence[Result]) -> list[str]:
         row, column = result.cell.row, result.cell.column
         if result.ours is not None or result.cell.recipe:
             rows.setdefault(row, []).append(column)
-        for sentence in _notes(result):
+        for sentence in [*_of_seeds(result, table), *_notes(result)]:
             cells.setdefault(sentence, {}).setdefault(row, []).append(column)
     notes = []
     for sentence, found in cells.items():
@@ -218,6 +218,15 @@ def _of_cells(results: Sequence[Result]) -> list[str]:
         ]
         notes.append(f"{', '.join(names)}: {sentence}")
     return notes
+
+
+def _of_seeds(result: Result, table: Table) -> list[str]:
+    """Return a sentence if a cell has fewer runs than its recipe has seeds."""
+    if result.ours is None or result.cell.recipe is None:
+        return []
+    made = len(result.ours.seeds) + len(result.ours.failed)
+    planned = len(table.recipes[result.cell.recipe].seeds)
+    return [f"seeds that have been run: {made} of {planned}."] if made < planned else []
 
 
 def _notes(result: Result) -> list[str]:
