@@ -180,7 +180,9 @@ def test_budgets_and_seeds_that_are_none_are_refused():
     for text in ("", "0", "two", "1,x"):
         with pytest.raises(ZooError, match="--seeds is a number of seeds"):
             door.seed_list(text, [0])
-    with pytest.raises(ZooError, match="--seeds 42 asks for 42 seeds; the seed 42 alone is --seeds 42,"):
+    with pytest.raises(
+        ZooError, match="--seeds 42 asks for 42 seeds; for the seed 42 alone add a comma: --seeds 42,"
+    ):
         door.seed_list("42", [42, 43])
     assert door.seed_list("42,", [42, 43]) == [42]
 

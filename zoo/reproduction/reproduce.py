@@ -93,7 +93,7 @@ def seed_list(text: str | None, own: Sequence[int]) -> list[int]:
         return list(dict.fromkeys(numbers))
     if numbers[0] > len(own) and numbers[0] in own:
         raise ZooError(
-            f"--seeds {text} asks for {text} seeds; the seed {text} alone is --seeds {text}, with a comma."
+            f"--seeds {text} asks for {text} seeds; for the seed {text} alone add a comma: --seeds {text},"
         )
     more = range(own[-1] + 1, own[-1] + 1 + max(0, numbers[0] - len(own)))
     return [*own, *more][: numbers[0]]
