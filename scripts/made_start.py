@@ -1,7 +1,7 @@
-"""Which parts of the authors' recipe of MADE, in MAF's table 2 on MNIST, move its value.
+"""How much each setting of the authors' MADE changes its log-likelihood on MNIST (MAF's table 2).
 
     zoo sweep papers/made_start data.root=DIR --jobs 2
-    python scripts/made_start.py RUNS    # RUNS: the sweep's directory, or start.tar.xz
+    python scripts/made_start.py RUNS    # RUNS: runs/made_start, or the committed start.tar.xz
 
 start.json and start.md in results/papers/maf_table2_mnist receive the mean log-likelihood of the test points
 in nats, of the sweep's runs and of the table's own; start.tar.xz receives the records of the sweep's runs.
@@ -24,7 +24,7 @@ UPDATES = 500  # of an epoch
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """Return what the sweep varies: degrees, start, outputs and Adam's constant."""
+    """Return the settings of a run that the sweep varies: degrees, start, outputs and Adam's constant."""
     config = run.record.provenance.config
     model = config["model"]
     return {
@@ -36,7 +36,7 @@ def settings(run: Run) -> dict[str, Any]:
 
 
 def likelihoods(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return a row for each run: settings, seed, likelihood of the test points, epochs up to the best."""
+    """Return a row for each run: settings, seed, log-likelihood, and the epoch of the best validation."""
     rows = []
     for run in runs:
         nll = run.record.metrics["nll"]
@@ -53,12 +53,13 @@ def likelihoods(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the file's text."""
+    """Return the rows as a table in Markdown, the text of start.md."""
     lines = [
-        "Mean log-likelihood of the test points of MNIST in nats, with its standard error, and the epoch of",
-        "the best validation, by degrees of the hidden units, start of the weights, output of the network",
-        "beside the mean, and Adam's constant (`scripts/made_start.py`). The authors' and the table's are",
-        "cyclic, normal, log_precision and 0.0001.",
+        "MADE on MNIST: mean log-likelihood of the test points in nats, with its standard error, and the",
+        "epoch of the best validation (`scripts/made_start.py`). The runs differ in the degrees of hidden",
+        "units, the start of the weights, what the network computes beside means (scale), and the constant",
+        "that Adam adds to the root of the second moment (eps). The table's own run has cyclic degrees, a",
+        "normal start, log-precisions and the constant 0.0001.",
         "",
         "| degrees | start | scale | eps | seed | log-likelihood | epoch |",
         "|---|---|---|---:|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""The committed tables of results/papers are those that the committed records and today's recipes give."""
+"""The tables in results/papers are those that zoo makes of the records there."""
 
 from __future__ import annotations
 

@@ -365,7 +365,7 @@ def test_a_terminal_of_80_columns_shows_the_whole_table(table, identities, tmp_p
 
 
 def test_a_verdict_does_not_depend_on_what_is_selected(identities, tmp_path):
-    """Row B has one seed and takes its spread over refits from row A."""
+    """Row B has a single seed, so its spread over refits is that of row A, which the selection leaves out."""
     cells = [
         {"row": row, "column": "LL", "value": -3.0, "source": "note", "grade": "C", "recipe": key}
         for row, key in (("A", "wide"), ("B", "flow"))

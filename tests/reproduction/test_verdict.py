@@ -235,7 +235,7 @@ def test_readings_that_all_agree_with_the_paper_leave_the_weaker_verdict(publish
     assert other.status == by_reading
     assert (result.status, result.label) == ("within error", "within error")
     assert result.difference is not None
-    assert result.reason == "by some readings of what it measures it is replicated, by all within the error"
+    assert result.reason == "replicated by some readings of what is measured, within the error by the others"
 
 
 def test_the_foot_names_each_suspect_of_a_column_with_a_value_of_ours():
@@ -253,7 +253,7 @@ def test_the_foot_names_each_suspect_of_a_column_with_a_value_of_ours():
 
 
 def test_the_foot_counts_the_seeds_that_are_missing():
-    """The recipe has three seeds; a diverged run is one of them."""
+    """The recipe has three seeds; a run that diverged counts as one of the runs that were made."""
     outcome = table(ERROR)
     for values, said in (((3.0, 3.1), True), ((3.0, 3.1, 2.9), False), ((3.0, 3.1, None), False)):
         lines = foot(Report(outcome, judge(outcome, outcome.cells, made(*values), {}))).lines()

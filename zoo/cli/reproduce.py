@@ -44,11 +44,11 @@ def reproduce(options: Namespace) -> int:
     budget = None if options.budget is None else seconds(options.budget)
     if not options.report_only:
         check_accelerator(options.overrides)
-    absent: list[str] = []
+    left: list[str] = []
     if not options.report_only:
         from zoo.sweep.check import check_jobs
 
-        absent = run_table(
+        left = run_table(
             table,
             cells,
             read_splits,
@@ -74,7 +74,7 @@ def reproduce(options: Namespace) -> int:
     if (runs / "comparison" / "index.html").exists():
         page = runs / "comparison" / "index.html"
         console.print(f"runs:    {page}", markup=False, soft_wrap=True, highlight=False)
-    return 2 if absent or any(result.status == "failed" for result in outcome.results) else 0
+    return 2 if left or any(result.status == "failed" for result in outcome.results) else 0
 
 
 def check_accelerator(overrides: Sequence[str]) -> None:
@@ -85,12 +85,13 @@ def check_accelerator(overrides: Sequence[str]) -> None:
     """
     import torch
 
+    from zoo.reproduction.reproduce import accelerated
+
     chosen = dict(map(split, overrides))
-    trainer = chosen.get("trainer")
-    if trainer in ("gpu", "ddp") and "launcher" not in chosen and not torch.accelerator.is_available():
+    if accelerated(overrides) and "launcher" not in chosen and not torch.accelerator.is_available():
         raise ZooError(
-            f"trainer={trainer} needs an accelerator and this machine has none; give the command on one that "
-            "has, or add launcher=slurm."
+            f"trainer={chosen['trainer']} needs an accelerator and this machine has none; give the command "
+            "on a machine that has one, or add launcher=slurm."
         )
 
 

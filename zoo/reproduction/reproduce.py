@@ -109,7 +109,7 @@ def report(table: Table, cells: Sequence[Cell] | None = None, runs: Path | None 
     """
     cells = table.cells if cells is None else cells
     columns = {cell.column for cell in cells}
-    # one row may take its spread over refits from another row of its column, selected or not
+    # a row with a single seed takes its spread over refits from another row of the column, selected or not
     related = [cell for cell in table.cells if cell.column in columns]
     every_run, warnings = everything(table, runs)
     by_recipe = recipe_runs(table, related, every_run)
@@ -181,13 +181,13 @@ def run_table(
     root = runs or RUNS / table.name
     every_run, _ = everything(table, runs)
     todo = _missing(
-        table, recipe_runs(table, cells, every_run), seeds, budget, named or _accelerated(extra), retry_failed
+        table, recipe_runs(table, cells, every_run), seeds, budget, named or accelerated(extra), retry_failed
     )
     place = data_places(extra)
     todo, absent = _with_data(table, todo, cells, lambda data: read([*data, *place]), root, console)
     if not todo:
         return absent
-    for note in costs_of(table, todo, budget, _accelerated(extra)):
+    for note in costs_of(table, todo, budget, accelerated(extra)):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     file = write_sweep(table, todo, budget, root)
     _, made = run_sweep(
@@ -220,7 +220,8 @@ def costs_of(
     return notes
 
 
-def _accelerated(extra: Sequence[str]) -> bool:
+def accelerated(extra: Sequence[str]) -> bool:
+    """Whether overrides ask for an accelerator."""
     return dict(map(split, extra)).get("trainer") in ("gpu", "ddp")
 
 

@@ -40,7 +40,7 @@ class RecipeRuns:
     Attributes:
         full: run of each seed at the recipe's whole budget.
         partial: run of each seed under a budget of time that ended it early.
-        stale: for each seed that has only runs which are left out, what one was made with, in a sentence.
+        stale: sentences, one for each seed whose runs were all made with other settings than the recipe's.
         missing: why the recipe cannot be composed; empty if it can.
     """
 
@@ -152,7 +152,7 @@ class Finder:
         return {key: self._recipe_runs(table, key, runs) for key in keys}
 
     def _defaults(self, expected: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of a configuration's model and data where no recipe says otherwise."""
+        """Return the settings that the model and the data of a recipe have by default."""
         return self.identities.of([f"{group}={name}" for group, name in expected["choices"].items()]).config
 
     def _recipe_runs(self, table: Table, key: str, runs: Sequence[Run]) -> RecipeRuns:
@@ -246,10 +246,10 @@ def differences(
 
     Args:
         config: what a run was made with.
-        expected: the recipe. What it does not have is ignored.
-        defaults: what a setting is that ``config`` does not have, because zoo gained it later; a setting that
-            is not here either is taken as the recipe's.
-        prefix: begin of the paths.
+        expected: the recipe. Settings that it does not have are ignored.
+        defaults: values of the settings that ``config`` does not have, because zoo gained them later; a
+            setting that is missing here too counts as equal.
+        prefix: what all paths begin with.
     """
     for key, other in expected.items():
         path = f"{prefix}{key}"

@@ -333,9 +333,9 @@ class Table(Part):
 
 
 def _resolve(kind: str, table: str, name: str, known: Any) -> str:
-    """Return the known name that differs from ``name`` in case at most, or begins with it as the only one.
+    """Return the known name that is ``name``, or the only one that begins with it; case does not matter.
 
-    A beginning does not end inside a number: ``N-VAE d=4`` is not ``N-VAE d=40``.
+    A beginning must not end within a number: ``N-VAE d=4`` does not stand for ``N-VAE d=40``.
     """
     folded = {key.casefold(): key for key in known}
     if name.casefold() in folded:

@@ -141,9 +141,10 @@ def judge(
 
 
 def _settled(result: Result) -> Result:
-    """Return the verdict that holds by all readings of what is measured, or none.
+    """Return a result with the verdict that it has by all readings of what is measured, or without one.
 
-    Where all readings agree with the paper, it is the weaker one: what is replicated is within the error too.
+    If it is replicated by some readings and within the error by others, the verdict is the weaker one, within
+    error.
     """
     by_reading = [result, *(other for _, other in result.readings)]
     statuses = {each.status for each in by_reading}
@@ -151,7 +152,7 @@ def _settled(result: Result) -> Result:
         return result
     if statuses == set(AGREEING):
         weaker = next(each for each in by_reading if each.status == "within error")
-        reason = "by some readings of what it measures it is replicated, by all within the error"
+        reason = "replicated by some readings of what is measured, within the error by the others"
         return replace(result, status=weaker.status, label=weaker.label, reason=reason)
     status: Status = "protocol differs"
     reason = f"the paper leaves open what it measures; by zoo's own reading it would be: {result.label}"
