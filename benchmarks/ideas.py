@@ -102,6 +102,12 @@ IDEAS = [
         ("density", "train", "sample"),
     ),
     Idea(
+        "a masked affine layer is one operation on a CPU, with gradients by hand",
+        replaced("zoo.models.bijections.autoregressive.formulas_of", by=lambda *_: None),
+        (("maf", 1), ("maf", 64), ("maf", 1024)),
+        ("train",),
+    ),
+    Idea(
         "keyed noise is mixed by NumPy on a CPU",
         replaced("zoo.models.core.rng.may_use_numpy", by=lambda _: False),
         (("realnvp", 1), ("realnvp", 64), ("realnvp", 1024)),

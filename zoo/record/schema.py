@@ -139,9 +139,10 @@ class Cost(Part):
         batch_size: examples of a batch, over all devices.
         compiled: whether torch compiled the loss.
         fast_paths: what made training faster and depends on the machine or the settings: ``fused optimiser``,
-            the memory formats of the first update's layers, ``channels last`` and ``features first``, and
-            ``couplings as one operation``, as the second update shows; None in records made before it was
-            kept, or if no update was made. Whatever else is fast, is so in every run of the commit.
+            the memory formats of the first update's layers, ``channels last`` and ``features first``, and, as
+            the second update shows, ``couplings as one operation`` and ``masked layers as one operation``;
+            None in records made before it was kept, or if no update was made. Whatever else is fast, is so in
+            every run of the commit.
         flops_per_example: floating-point operations of an update for each example, by torch's counter.
         flops_reason: why ``flops_per_example`` is None, or what the counter misses.
         evaluation_seconds: time of the evaluation by the protocol.

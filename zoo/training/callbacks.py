@@ -9,6 +9,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from zoo.data.module import Batch, DataModule
-from zoo.models.bijections import dense_couplings
+from zoo.models.bijections import by_hand
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasTrainingStatistics, offers
 from zoo.models.core.flops import count_flops
@@ -282,13 +283,13 @@ class FastPaths(pl.Callback):
     """Notes which faster ways of computing a run takes that depend on the machine or on its settings.
 
     Hooks watch the layers during the run's first update alone; layers that torch compiles are not watched,
-    since torch chooses their memory formats. Couplings with hooks are computed one by one, so only the second
-    update shows whether they are one operation. The two ways round differently, and a resumed run must repeat
-    an uninterrupted one. So a resumed run has no hooks, and takes its names from its checkpoint.
+    since torch chooses their memory formats. Layers with hooks compute by autograd, so only the second update
+    shows whether they are one operation. The two ways round differently, and a resumed run must repeat an
+    uninterrupted one. So a resumed run has no hooks, and takes its names from its checkpoint.
 
     Attributes:
-        names: ``fused optimiser``, ``channels last``, ``features first``, ``couplings as one operation``;
-            None before the first update.
+        names: ``fused optimiser``, ``channels last``, ``features first`` and the names of
+            :mod:`~zoo.models.bijections.by_hand`; None before the first update.
     """
 
     names: list[str] | None = None
@@ -296,7 +297,7 @@ class FastPaths(pl.Callback):
     def __init__(self) -> None:
         self.seen: set[str] = set()
         self.hooks: list[RemovableHandle] = []
-        self.runs_before = 0
+        self.uses_before: Counter[str] = Counter()
 
     def state_dict(self) -> dict[str, Any]:
         return {"names": self.names}
@@ -318,7 +319,7 @@ class FastPaths(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
         if pl_module.updates == 1:
-            self.runs_before = dense_couplings.runs_with_gradients
+            self.uses_before = by_hand.uses.copy()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -326,8 +327,8 @@ class FastPaths(pl.Callback):
         assert isinstance(pl_module, TrainingModule)
         if pl_module.updates > 2:
             return
-        if pl_module.updates == 2 and dense_couplings.runs_with_gradients > self.runs_before:
-            self.seen.add("couplings as one operation")
+        if pl_module.updates == 2:
+            self.seen.update(by_hand.uses - self.uses_before)
         self.names = sorted(self.seen)
         self._end()
 

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from zoo.checks import NotNegative, Positive, PositiveFloat, checked
+from zoo.models.bijections import by_hand
 from zoo.models.bijections.base import Bijection
+from zoo.models.bijections.masked_affine import formulas_of
 from zoo.models.core.functional import for_products, soft_clamp, sum_event
 from zoo.models.networks.made import MADE
 from zoo.models.networks.made_sweep import Array, ArrayStep
 from zoo.models.networks.masked import Activation, Degrees, Start
 
 Scale = Literal["log_deviation", "log_precision"]
+FACTORS = {"log_deviation": 1.0, "log_precision": -0.5}  # of the output, for a log-deviation
 LARGE_LOG = 700.0  # math.exp(x) overflows, which raises an error, from x = 709.8 on
 
 
@@ -169,6 +172,17 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         super().__init__(network)
         self.log_scale_bound, self.scale = log_scale_bound, scale
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z and ln|det|; with gradients by :mod:`~zoo.models.bijections.masked_affine`, if it may."""
+        plain, known = super().forward, None
+        if context is None and torch.is_grad_enabled() and self._is_affine():
+            known = formulas_of(self.network, FACTORS[self.scale], self.log_scale_bound, x)
+        return plain(x, context) if known is None else by_hand.transform(known[0], plain, x, known[1])
+
+    def _is_affine(self) -> bool:
+        """Return whether nobody has changed f."""
+        return type(self) is MaskedAffineAutoregressive and "apply_to" not in self.__dict__
+
     def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = self._parts(parameters)
         falls = -log_scale
@@ -180,7 +194,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
 
     def array_step(self, z: Array) -> ArrayStep:
         bound = self.log_scale_bound
-        factor = 1.0 if self.scale == "log_deviation" else -0.5
+        factor = FACTORS[self.scale]
         if z.shape[1] == 1 and bound is not None and bound < LARGE_LOG:
             # for a single number the functions of ``math`` take less time than those of NumPy
             values = z[:, 0].tolist()

@@ -24,15 +24,16 @@ z = (x + u) exp(v), with ln|det| = sum of v. Let Z and D be the gradients with r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.module import _has_any_global_hook
 
+from zoo.models.bijections import by_hand
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.coupling import AffineCoupling, Halves
@@ -40,10 +41,7 @@ from zoo.models.core.functional import clamp_scalars, computes_by_hand, for_prod
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.mlp import MLP, is_untouched
 
-Plain = Callable[[Tensor], tuple[Tensor, Tensor]]
 aten = torch.ops.aten
-
-runs_with_gradients = 0  # how often this process has called transform() with gradients recorded
 
 
 class Affine(NamedTuple):
@@ -94,7 +92,7 @@ def as_layers(bijections: Sequence[Bijection], x: Tensor, context: Tensor | None
 
 def _as_norm(norm: ActNorm) -> Norm | None:
     """Return an activation normalisation as its numbers, or None if it would start from its batch."""
-    weights = None if norm.starts() else _weights(norm, ActNorm)
+    weights = None if norm.starts() else by_hand.weights_of(norm, ActNorm)
     return None if weights is None else Norm(weights)
 
 
@@ -118,26 +116,37 @@ def _as_affine(coupling: Bijection) -> Affine | None:
     weights: list[Tensor] = []
     modules = network.layers._modules.values()
     for index, module in enumerate(modules):
-        of_module = _weights(module, nn.SiLU if index % 2 else nn.Linear)
+        of_module = by_hand.weights_of(module, nn.SiLU if index % 2 else nn.Linear)
         if of_module is None:
             return None
         weights += of_module
     return Affine(weights, partition.flip, coupling.log_scale.keywords["bound"]) if len(modules) % 2 else None
 
 
-def _weights(module: nn.Module | None, kind: type[nn.Module]) -> list[Tensor] | None:
-    """Return the weights of an untouched module of this class; None for another one."""
-    if module is None or not is_untouched(module, kind):
-        return None
-    weights: list[Tensor] = []
-    for weight in module._parameters.values():
-        if type(weight) is not nn.Parameter:
-            return None
-        weights.append(weight)
-    return weights
+class Couplings(NamedTuple):
+    """The formulas of a run of layers (:class:`~zoo.models.bijections.by_hand.Formulas`).
+
+    Attributes:
+        layers: the layers, in the order data to latent.
+    """
+
+    layers: list[Layer]
+
+    @property
+    def name(self) -> str:
+        return "couplings as one operation"
+
+    def forward(self, inputs: Sequence[Tensor], saved: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+        _count_networks(self.layers)
+        return _forward(self.layers, inputs[0], saved)
+
+    def backward(
+        self, inputs: Sequence[Tensor], needed: Sequence[bool], saved: list[Tensor], grads: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        return _backward(self.layers, inputs, needed, saved, grads)
 
 
-def transform(layers: list[Layer], x: Tensor, plain: Plain) -> tuple[Tensor, Tensor]:
+def transform(layers: list[Layer], x: Tensor, plain: by_hand.Plain) -> tuple[Tensor, Tensor]:
     """Return z and ln|det| of a run of layers, differentiable where gradients are recorded.
 
     Args:
@@ -145,14 +154,8 @@ def transform(layers: list[Layer], x: Tensor, plain: Plain) -> tuple[Tensor, Ten
         x: the events, ``(B, D)``.
         plain: the same by the layers themselves, for derivatives of gradients.
     """
-    _count_networks(layers)
-    if not torch.is_grad_enabled():
-        return _forward(layers, x, None)
-    global runs_with_gradients
-    runs_with_gradients += 1
     weights = [weight for layer in layers for weight in layer.weights]
-    z, log_det = _Transform.apply(layers, plain, x, *weights)
-    return z, log_det
+    return by_hand.transform(Couplings(layers), plain, x, weights)
 
 
 def invert(layers: list[Layer], z: Tensor) -> Tensor:
@@ -233,33 +236,7 @@ def _forward(layers: list[Layer], x: Tensor, saved: list[Tensor] | None) -> tupl
     return torch.cat(columns).t(), log_det
 
 
-class _Transform(torch.autograd.Function):
-    """:func:`_forward` as one node of the autograd graph, with the gradients of the module's docstring.
-
-    Weights are inputs, so that autograd (and the hooks of data-parallel training) handle them.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, layers: list[Layer], plain: Plain, *tensors: Tensor) -> tuple[Tensor, ...]:
-        saved: list[Tensor] = []
-        z, log_det = _forward(layers, tensors[0], saved)
-        ctx.plain, ctx.layers = plain, layers
-        ctx.save_for_backward(*tensors)
-        # not saved by autograd, so that backward frees the memory of a layer for the layer before it
-        ctx.saved = saved
-        return z, log_det
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
-        saved, ctx.saved = ctx.saved, []
-        # The formulas cannot be differentiated again, and the first backward pass used up what was saved.
-        if torch.is_grad_enabled() or not saved:
-            return None, None, *_by_autograd(ctx.plain, inputs, needed, grads)
-        return None, None, *_by_hand(ctx.layers, inputs, needed, saved, grads)
-
-
-def _by_hand(
+def _backward(
     layers: list[Layer],
     inputs: Sequence[Tensor],
     needed: Sequence[bool],
@@ -311,25 +288,3 @@ def _by_hand(
     if needed[0]:
         found[0] = torch.cat(columns).t()
     return found
-
-
-def _by_autograd(
-    plain: Plain, inputs: Sequence[Tensor], needed: Sequence[bool], grads: Sequence[Tensor]
-) -> list[Tensor | None]:
-    """Return the gradients of :func:`_by_hand`, computed by autograd in a new pass through the layers.
-
-    If gradients are recorded, these gradients can be differentiated too.
-    """
-    differentiable = torch.is_grad_enabled()
-    with torch.enable_grad():
-        outs = plain(inputs[0])
-    pairs = [(out, grad) for out, grad in zip(outs, grads, strict=True) if out.requires_grad]
-    found = torch.autograd.grad(
-        [out for out, _ in pairs],
-        [value for value, need in zip(inputs, needed, strict=True) if need],
-        [grad for _, grad in pairs],
-        create_graph=differentiable,
-        allow_unused=True,
-    )
-    rest = iter(found)
-    return [next(rest) if need else None for need in needed]

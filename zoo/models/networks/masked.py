@@ -91,7 +91,7 @@ class MaskedLinear(nn.Linear):
             self.bias.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
-        if self._is_small(input) or not computes_by_hand(input):
+        if not (self.in_pieces(len(input)) and computes_by_hand(input)):
             return F.linear(input, self.weight * self.mask, self.bias)
         return _InPieces.apply(input, self.weight, self.bias, self.mask, self._pieces)
 
@@ -102,7 +102,7 @@ class MaskedLinear(nn.Linear):
             columns: the inputs.
             weight, bias: of :meth:`factors`.
         """
-        if self._is_small(columns):
+        if not self.in_pieces(columns.shape[1]):
             return torch.addmm(bias, weight, columns)
         weight, bias = weight.unflatten(0, (self.each, -1)), bias.unflatten(0, (self.each, -1))
         pieces = []
@@ -120,8 +120,9 @@ class MaskedLinear(nn.Linear):
         weight, bias = (value.unflatten(0, (-1, self.each)).transpose(0, 1) for value in (weight, bias))
         return weight.flatten(0, 1), bias.flatten(0, 1)
 
-    def _is_small(self, input: Tensor) -> bool:
-        return input.numel() * self.out_features < LARGE
+    def in_pieces(self, rows: int) -> bool:
+        """Return whether a product with so many examples takes less time in pieces."""
+        return rows * self.in_features * self.out_features >= LARGE
 
 
 class _InPieces(torch.autograd.Function):
