@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -89,12 +89,15 @@ class ContinuousModel(Flow):
     @property
     def odes(self) -> list[ContinuousFlow]:
         """The continuous flows, from data to latents."""
-        return [module for module in self.transform.modules() if isinstance(module, ContinuousFlow)]
+        return [*self._odes()]
 
     @property
     def ode(self) -> ContinuousFlow:
         """The continuous flow; if there are several, the first one, next to the data."""
-        return self.odes[0]
+        return next(self._odes())  # the search ends there, before the modules of the field
+
+    def _odes(self) -> Iterator[ContinuousFlow]:
+        return (module for module in self.transform.modules() if isinstance(module, ContinuousFlow))
 
     def sample_path(self, n: int, frames: int) -> Tensor:
         """Return samples on their way through the ODE, from noise to data, at equal steps of its time."""
