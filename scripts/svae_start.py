@@ -7,12 +7,14 @@ The sweep trains rows N-VAE with the start of Glorot and Bengio, which TensorFlo
 look-ahead of 100 epochs. For each row there, start.json and start.md in results/papers/svae_table1 receive
 the evidence lower bound of the validation images at the epoch that a look-ahead chooses, in nats, as mean and
 deviation over the seeds: of the table's own runs by its look-ahead of 50, of the sweep's by 50 and by 100.
+start.tar.xz receives the sweep's records and curves.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -20,9 +22,10 @@ from typing import Any
 from svae_stopping import FOLDER, WARMUP, bounds_of, by_row, chosen
 from torch import nn
 
-from zoo.comparison.collect import collect
+from zoo.comparison.archive import pack_runs
+from zoo.comparison.collect import Run, collect
 from zoo.models.vae_dense import DenseVAE
-from zoo.record import write_atomic
+from zoo.record import CURVES, RECORD, write_atomic
 
 LOOK_AHEADS = (50, 100)
 
@@ -72,11 +75,11 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Compare the sweep's curves with the table's and write both files."""
+def compared(varied: Sequence[Run]) -> dict[str, Any]:
+    """Return the bounds of the sweep's runs and of the table's, by row."""
     table = by_row(collect([FOLDER / "records.tar.xz"])[0])
     content = {}
-    for row, runs in by_row(collect([Path(sys.argv[1])])[0]).items():
+    for row, runs in by_row(varied).items():
         ours, others = ([bounds_of(run) for run in of] for of in (table[row], runs))
         content[row] = {
             "torch_seeds": len(ours),
@@ -84,6 +87,14 @@ def main() -> None:
             "glorot_seeds": len(others),
             "glorot": {str(epochs): bounds(others, epochs) for epochs in LOOK_AHEADS},
         }
+    return content
+
+
+def main() -> None:
+    """Compare the sweep's curves with the table's, pack its runs and write both files."""
+    varied = collect([Path(sys.argv[1])])[0]
+    content = compared(varied)
+    pack_runs(varied, FOLDER / "start.tar.xz", [RECORD, CURVES])
     write_atomic(FOLDER / "start.json", json.dumps(content, indent=1) + "\n")
     write_atomic(FOLDER / "start.md", markdown(content))
     print(FOLDER / "start.md")

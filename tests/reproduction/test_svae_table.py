@@ -168,6 +168,32 @@ def test_bounds_are_those_at_the_epochs_that_the_look_ahead_chooses():
     assert svae_start.bounds(curves, 100) == pytest.approx({"mean": 2.5, "deviation": math.sqrt(0.5)})
 
 
+def test_the_starts_bounds_are_those_of_the_packed_runs():
+    content = svae_start.compared(collect([FOLDER / "start.tar.xz"])[0])
+    assert content == json.loads((FOLDER / "start.json").read_text(encoding="utf-8"))
+    assert svae_start.markdown(content) == (FOLDER / "start.md").read_text(encoding="utf-8")
+
+
+def test_another_start_and_a_longer_look_ahead_change_the_bounds_as_the_suspects_say():
+    content = json.loads((FOLDER / "start.json").read_text(encoding="utf-8"))
+    assert {row: (part["torch_seeds"], part["glorot_seeds"]) for row, part in content.items()} == {
+        "N-VAE d=2": (5, 3),
+        "N-VAE d=5": (5, 3),
+    }
+    two, five = content["N-VAE d=2"], content["N-VAE d=5"]
+    lower = two["torch"]["mean"] - two["glorot"]["50"]["mean"]
+    error = math.hypot(two["torch"]["deviation"] / 5**0.5, two["glorot"]["50"]["deviation"] / 3**0.5)
+    assert (round(lower, 1), round(error, 1)) == (0.7, 0.4)
+    assert two["glorot"]["50"]["deviation"] > 2 * two["torch"]["deviation"]
+    assert abs(five["torch"]["mean"] - five["glorot"]["50"]["mean"]) < 0.1
+    longer = [part["glorot"]["100"]["mean"] - part["glorot"]["50"]["mean"] for part in (two, five)]
+    assert [round(value, 1) for value in longer] == [0.5, 0.3]
+    cells = {cell.name: cell for cell in load("svae_table1").cells}
+    ours = json.loads((FOLDER / "suspects.json").read_text(encoding="utf-8"))["N-VAE d=2"]
+    above = ours["by_samples"]["1"]["mean"] - cells["N-VAE d=2/ELBO"].value
+    assert lower > above / 2
+
+
 def stopping() -> dict[str, dict[str, float]]:
     """The change of the validation bound by stopping rule, in nats, of each row."""
     rows = json.loads((FOLDER / "stopping.json").read_text(encoding="utf-8"))
