@@ -51,7 +51,11 @@ LEADS = [
     Lead(
         "the same with activation normalisation between the couplings", "kept", "the module dense_couplings"
     ),
-    Lead("thresholds of malloc raised for training", "not tried", ""),
+    Lead(
+        "thresholds of malloc raised for training",
+        "refused: a step has no page faults then, but no difference of its time was seen",
+        "",
+    ),
     Lead("time as a bias of a dense field in place of an input", "not tried", ""),
     Lead("bf16 on a CPU", "not tried: it is a setting (trainer.precision), not the same numbers", ""),
     Lead("Anderson or Newton steps for a residual block's inverse", "refused: the prototype was slower", ""),
