@@ -37,9 +37,10 @@ CASES = {
     # dropout of torch, whose noise is of torch's own generator
     "nsf_coupling": ["model=nsf_coupling", "data=moons", "data.train=50", "model.steps=1", "model.hidden=8",
                      "model.dropout=0.5", "training.ema=0.9"],
-    # couplings as one operation, which rounds differently from the layers one by one
+    # couplings or masked layers as one operation, which rounds differently from the layers one by one
     "realnvp": ["model=realnvp", "data=moons", "data.train=50", "model.hidden=[50,50]",
                 "training.ema=0.9"],
+    "maf": ["model=maf", "data=moons", "data.train=50", "model.hidden=[16,16]"],
 }  # fmt: skip
 
 
