@@ -40,7 +40,7 @@ CASES = {
     # couplings or masked layers as one operation, which rounds differently from the layers one by one
     "realnvp": ["model=realnvp", "data=moons", "data.train=50", "model.hidden=[50,50]",
                 "training.ema=0.9"],
-    "maf": ["model=maf", "data=moons", "data.train=50", "model.hidden=[16,16]"],
+    "maf": ["model=maf", "data=moons", "data.train=50", "model.hidden=[16,16]", "training.ema=0.9"],
 }  # fmt: skip
 
 
